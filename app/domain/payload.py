@@ -1,0 +1,204 @@
+"""Tell what a QR payload (实码内容) leads to, and read the caption printed around it.
+
+The only file that knows the shapes of WeChat and WeCom URLs. Every decision is taken on the parsed URL, never on a
+substring. Payloads and captions are whatever a stranger's picture said: nothing here may raise anything but a refusal.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from app.domain.errors import Refusal, UploadRefusal
+
+MAX_URL_CHARACTERS: Final = 2048
+
+
+class TargetKind(StrEnum):
+    """Name what a target (子码) leads to."""
+
+    WECHAT_GROUP = "wechat_group"
+    WECHAT_PERSONAL = "wechat_personal"
+    WECOM_GROUP = "wecom_group"
+    WECOM_CONTACT = "wecom_contact"
+    WECOM_ACQUISITION = "wecom_acquisition"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class KindFacts:
+    """Hold what is true of every target of a kind unless its owner says otherwise.
+
+    Shapes: ``member_limit`` None is unlimited; ``valid_for`` None never expires; ``redirects`` False means that WeChat
+    follows it only from a picture, so it must be shown as a QR and never be the goal of a 302.
+    """
+
+    member_limit: int | None
+    valid_for: timedelta | None
+    redirects: bool
+
+
+# Source: facts/domain.md §1 and §3, read 2026-11-21. Scanning in stops at 200 in WeChat groups (live reports 2023-08
+# to 2026-03) and in WeCom groups (Weimob and ezrpro help pages, 2021); beyond that, groups grow by invitation only.
+_SCAN_JOIN_CAP: Final = 200
+# Source: facts/domain.md §1: the printed date was creation + 7 days in 35 of 35 screenshots, 2025-10 to 2026-08.
+# WeCom join-way codes carry no date; one exported by hand from the client does, and its printed date is then used.
+_GROUP_QR_LIFE: Final = timedelta(days=7)
+
+FACTS: Final[Mapping[TargetKind, KindFacts]] = MappingProxyType(
+    {
+        TargetKind.WECHAT_GROUP: KindFacts(member_limit=_SCAN_JOIN_CAP, valid_for=_GROUP_QR_LIFE, redirects=False),
+        TargetKind.WECHAT_PERSONAL: KindFacts(member_limit=None, valid_for=None, redirects=False),
+        TargetKind.WECOM_GROUP: KindFacts(member_limit=_SCAN_JOIN_CAP, valid_for=None, redirects=False),
+        TargetKind.WECOM_CONTACT: KindFacts(member_limit=None, valid_for=None, redirects=False),
+        TargetKind.WECOM_ACQUISITION: KindFacts(member_limit=None, valid_for=None, redirects=True),
+        TargetKind.LINK: KindFacts(member_limit=None, valid_for=None, redirects=True),
+    }
+)
+
+# Tokens have changed length before (16, then 64 characters), so lengths are loose; hosts, prefixes and case are not.
+_ANY_QUERY: Final = r"(\?[!-~]*)?"
+_SHAPES: Final[tuple[tuple[str, re.Pattern[str], TargetKind], ...]] = (
+    ("weixin.qq.com", re.compile(r"/g/[A-Za-z0-9_-]+"), TargetKind.WECHAT_GROUP),
+    ("u.wechat.com", re.compile(r"/[A-Za-z0-9_-]+(\?s=[0-9]+)?"), TargetKind.WECHAT_PERSONAL),
+    ("work.weixin.qq.com", re.compile(r"/gm/[0-9a-f]{28,40}"), TargetKind.WECOM_GROUP),
+    ("work.weixin.qq.com", re.compile(r"/ct/wcde[0-9a-f]{16,64}" + _ANY_QUERY), TargetKind.WECOM_CONTACT),
+    # A member card (员工名片) adds its owner just as a contact way does.
+    ("work.weixin.qq.com", re.compile(r"/u/vc[0-9a-f]{8,64}" + _ANY_QUERY), TargetKind.WECOM_CONTACT),
+    ("work.weixin.qq.com", re.compile(r"/ca/cawcde[0-9a-f]+" + _ANY_QUERY), TargetKind.WECOM_ACQUISITION),
+)
+
+_KNOWN_STRANGERS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (
+        re.compile(r"wxp://|https?://(wx\.tenpay\.com/f2f|payapp\.weixin\.qq\.com/qr/)"),
+        "This is a payment code; upload the QR code of a group or of a contact instead.",
+    ),
+    (
+        re.compile(r"https?://weixin\.qq\.com/[rq]/"),
+        "This is the code of an official account; upload the QR code of a group or of a contact instead.",
+    ),
+    (
+        re.compile(r"weixin://dl/business/|https?://(wxaurl|wxmpurl)\.cn/"),
+        "This code opens a mini program; upload the QR code of a group or of a contact, or add it as a link.",
+    ),
+    (
+        re.compile(r"https?://work\.weixin\.qq\.com/kfid/"),
+        "This is a WeChat customer service link (微信客服); add it as a link instead.",
+    ),
+)
+_STRANGER: Final = (
+    "This QR code leads to no WeChat or WeCom group or contact; to send people to a web page, add it as a link."
+)
+
+
+def classify(payload: str) -> TargetKind:
+    """Tell the kind (类型) of what a QR payload leads to; never ``link``, which nobody gives us by picture.
+
+    Raises: UploadRefusal ``unsupported_qr_kind`` — anything but exactly a known group, contact or acquisition URL.
+    """
+    url = _split(payload)
+    if url is not None:
+        scheme, host, rest = url
+        if scheme in {"http", "https"}:
+            for known_host, shape, kind in _SHAPES:
+                if host == known_host and shape.fullmatch(rest):
+                    return kind
+    for stranger, advice in _KNOWN_STRANGERS:
+        if stranger.match(payload):
+            raise UploadRefusal("unsupported_qr_kind", advice)
+    raise UploadRefusal("unsupported_qr_kind", _STRANGER)
+
+
+def _split(payload: str) -> tuple[str, str, str] | None:
+    """Split a payload of visible ASCII into scheme, whole authority and the rest with its query and fragment.
+
+    Shapes: the authority keeps user, password and port, so that comparing it with a host refuses all three.
+    """
+    # urlsplit drops tabs and newlines without a word, so they must be refused before it sees them.
+    if len(payload) > MAX_URL_CHARACTERS or not re.fullmatch(r"[!-~]+", payload):
+        return None
+    scheme, colon, rest = payload.partition("://")
+    if not colon:
+        return None
+    authority = re.match(r"[^/?#]*", rest)
+    assert authority is not None
+    return scheme.lower(), authority[0].lower(), rest[authority.end() :]
+
+
+# RFC 3986, section 2: reserved, unreserved and the percent sign; everything else is percent-encoded.
+_URL_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]-._~"
+_HOST: Final = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?|\[[0-9a-f:.]+\]"
+)
+
+
+def check_link(url: str) -> str:
+    """Accept a web address (链接) that may stand in a ``Location`` header, and return it.
+
+    Shapes: a valid URL comes back untouched; Chinese hosts and paths come back encoded, with the same meaning.
+    Raises: Refusal ``bad_link`` — not http or https, no host, a user or password, a blank, a control character,
+    or too long.
+    """
+    # Format characters hide what a link says: U+202E writes it backwards, U+200B splits a word unseen.
+    if any(c.isspace() or unicodedata.category(c) in {"Cc", "Cf", "Cs"} for c in url):
+        raise Refusal("bad_link", "The link holds a blank or an invisible character; remove it.")
+    try:
+        parts = urlsplit(url)
+        host, port, authority = parts.hostname or "", parts.port, parts.netloc
+        ascii_host = host if host.isascii() else host.encode("idna").decode()
+    except ValueError as error:
+        raise Refusal("bad_link", "The link is no web address; give one such as https://example.com/page.") from error
+    if parts.scheme not in {"http", "https"} or "://" not in url or port == 0:
+        raise Refusal("bad_link", "The link must begin with http:// or https://, followed by a host.")
+    if "@" in authority:
+        raise Refusal("bad_link", "The link holds a user name before its host; remove everything up to the @.")
+    literal = f"[{ascii_host}]" if ":" in ascii_host else ascii_host
+    if not _HOST.fullmatch(literal):
+        raise Refusal("bad_link", "The link names no host; give one such as https://example.com/page.")
+    if not host.isascii():
+        url = url.replace(authority, literal + (f":{port}" if port else ""), 1)
+    encoded = quote(url, safe=_URL_CHARACTERS)
+    if len(encoded) > MAX_URL_CHARACTERS:
+        raise Refusal("bad_link", f"The link is longer than {MAX_URL_CHARACTERS} characters; shorten it.")
+    return encoded
+
+
+_DAY_ZH: Final = re.compile(r"([0-9]{1,2})\s*(?:月|/)\s*([0-9]{1,2})\s*日?\s*前\W{0,3}有效")
+_DAY_EN: Final = re.compile(r"valid\s*until\s*([0-9]{1,2})\s*/\s*([0-9]{1,2})(?![0-9])", re.IGNORECASE)
+_NAME: Final = re.compile(r"^\s*(?:群聊|Group(?:\s*Chat)?)\s*[:：]\s*(\S.*)$", re.MULTILINE | re.IGNORECASE)
+
+
+def caption_date(text: str, uploaded_on: date) -> date | None:
+    """Read the last day (有效期) a caption prints, such as ``(8月23日前)`` or ``Valid until 8/25``.
+
+    Shapes: None when there is no caption, no such day, or no year that makes sense of it.
+    Source: tests/facts/payload_samples.json, ``caption_formats``, read 2026-11-21: captions have no year; it is the one
+    that puts the day within -7 to +8 days of the upload (verified across New Year: uploaded 2025-12-29, printed 1/5).
+    """
+    printed = _DAY_ZH.search(text) or _DAY_EN.search(text)
+    if printed is None:
+        return None
+    for year in (uploaded_on.year - 1, uploaded_on.year, uploaded_on.year + 1):
+        try:
+            day = date(year, int(printed[1]), int(printed[2]))
+        except ValueError:
+            continue
+        if timedelta(days=-7) <= day - uploaded_on <= timedelta(days=8):
+            return day
+    return None
+
+
+def caption_name(text: str) -> str | None:
+    """Read the group's name (群名) from a title such as ``群聊：NAME`` or ``Group: NAME``.
+
+    Shapes: one printed line per line of text; None when no line is such a title.
+    """
+    title = _NAME.search(text)
+    if title is None or _DAY_ZH.search(title[1]) or _DAY_EN.search(title[1]):
+        return None
+    return title[1].strip()

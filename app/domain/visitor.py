@@ -1,0 +1,92 @@
+"""Tell people from previews, and one browser from another, by method and headers alone. Stores neither."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+
+class Client(StrEnum):
+    """Name the kind of program that asks."""
+
+    WECHAT = "wechat"
+    WECOM = "wecom"
+    DEVTOOLS = "wechat_devtools"
+    BROWSER = "browser"
+    BOT = "bot"
+
+
+class System(StrEnum):
+    """Name the operating system that a client says it runs on."""
+
+    IOS = "ios"
+    ANDROID = "android"
+    WINDOWS = "windows"
+    MAC = "mac"
+    LINUX = "linux"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Describe what a user agent string gives away, and nothing that could name a person."""
+
+    client: Client
+    system: System
+    mini_program: bool = False
+
+    @property
+    def desktop(self) -> bool:
+        """Tell whether the page stands on a computer, where nobody can long-press a QR."""
+        return self.system in (System.WINDOWS, System.MAC, System.LINUX)
+
+
+# Source: declared crawlers of Tencent, and the words that search engines, link unfurlers and monitors use of themselves.
+# CUBOT makes phones.
+_BOT: Final = re.compile(
+    r"Tencent Security Team|^mpcrawler|(?<!cu)bot\b|crawl|spider|slurp|facebookexternalhit|embedly|preview|monitor"
+    r"|HeadlessChrome-Lighthouse|Lighthouse|ia_archiver|Scrapy",
+    re.IGNORECASE,
+)
+_SYSTEMS: Final = (
+    # Desktop marks come first: desktop WeChat on Windows also says Android-like words in some builds.
+    (re.compile(r"MacWechat|Macintosh"), System.MAC),
+    (re.compile(r"X11; Linux|UnifiedPCLinux"), System.LINUX),
+    (re.compile(r"Windows"), System.WINDOWS),
+    (re.compile(r"iPhone|iPad|iPod"), System.IOS),
+    (re.compile(r"Android|OpenHarmony|HarmonyOS"), System.ANDROID),
+)
+_PREFETCH: Final = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def read_user_agent(text: str) -> Browser:
+    """Classify a user agent string; the order of the tests is part of the rule (WeCom also says MicroMessenger)."""
+    system = next((system for mark, system in _SYSTEMS if mark.search(text)), System.OTHER)
+    if _BOT.search(text):
+        client = Client.BOT
+    elif "wechatdevtools/" in text:
+        client = Client.DEVTOOLS
+    elif "wxwork/" in text:
+        client = Client.WECOM
+    elif "MicroMessenger/" in text:
+        client = Client.WECHAT
+    else:
+        client = Client.BROWSER
+    mini_program = "MiniProgramEnv" in text or "miniProgram" in text
+    return Browser(client, system, mini_program)
+
+
+def is_preview(method: str, browser: Browser, headers: Mapping[str, str]) -> bool:
+    """Tell whether nobody is looking: `HEAD`, a declared bot, or a prefetch. A preview takes no place.
+
+    Shapes: header names in lower case.
+    """
+    if method == "HEAD" or browser.client is Client.BOT:
+        return True
+    return any(
+        name in headers and _PREFETCH.search(headers[name]) is not None
+        for name in ("sec-purpose", "purpose", "x-purpose", "x-moz")
+    )

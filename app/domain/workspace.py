@@ -1,0 +1,44 @@
+"""Say what a workspace (工作区) is, and what a key to it may do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain import limits
+from app.domain.code import WorkspaceId
+
+
+class Scope(StrEnum):
+    """Name what a key may do; each may do what those before it may."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+    def allows(self, needed: "Scope") -> bool:
+        """Tell whether a key of this scope may do what needs the other."""
+        order = list(Scope)
+        return order.index(self) >= order.index(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Hold what new targets get when nobody says otherwise.
+
+    Units: `member_limit` in places, for kinds that are groups.
+    """
+
+    expiry_margin_seconds: int = limits.EXPIRY_MARGIN_SECONDS_DEFAULT
+    member_limit: int = limits.GROUP_MEMBER_LIMIT_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Stand for a tenant: a brand, a store, a franchisee. Every code, target and key belongs to exactly one."""
+
+    id: WorkspaceId
+    name: str
+    time_zone: str
+    defaults: Defaults
+    version: int
+    created_at: datetime
