@@ -1,0 +1,64 @@
+"""Look at counters from outside: which holds are late, what one code has taken, and how to throw it all away."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from app.counters import keys
+from app.counters.counts import Places
+from app.counters.scripts import AUDIT
+from app.counters.server import away
+from app.counters.stream import unpack
+from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Hold the places of one code and the events the record does not have yet, as of one moment.
+
+    Shapes: targets the counters know nothing of are left out; `counted` is false when the counters are gone.
+    """
+
+    counted: bool
+    events: list[Event]
+    places: dict[TargetId, Places]
+
+
+async def late(redis: Redis, workspace: WorkspaceId, now_ms: int, limit: int) -> list[CodeId]:
+    """Name codes that have a hold whose deadline has passed, the latest first. Raises: CountersAway."""
+    with away():
+        codes = await redis.zrange(keys.due(workspace), "-inf", now_ms, byscore=True, offset=0, num=limit)
+    return [CodeId(str(code)) for code in codes]
+
+
+async def snapshot(
+    redis: Redis, workspace: WorkspaceId, code: CodeId, targets: Sequence[TargetId], epoch: str, entry: str
+) -> Snapshot:
+    """Read one code's counters together with the stream after (`epoch`, `entry`). Raises: CountersAway."""
+    meta, counts, *_ = keys.code_keys(workspace, code)
+    counted, rows, places = await AUDIT.run(
+        redis, [keys.events(workspace), keys.epoch(workspace), meta, counts], [epoch, entry, *targets]
+    )
+    return Snapshot(
+        bool(counted),
+        [event for name, fields in rows for event in unpack(name, dict(zip(fields[::2], fields[1::2], strict=True)))],
+        {
+            target: Places(int(places[2 * i]), int(places[2 * i + 1] or 0))
+            for i, target in enumerate(targets)
+            if places[2 * i]
+        },
+    )
+
+
+async def drop(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
+    """Throw a code's counters away; they are rebuilt from the record before anything else is given.
+
+    Raises: CountersAway.
+    """
+    with away():
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.delete(*keys.code_keys(workspace, code))
+            pipe.zrem(keys.due(workspace), code)
+            await pipe.execute()

@@ -1,0 +1,56 @@
+"""Read places taken, and set the true head count of a target."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis.asyncio import Redis
+
+from app.counters import keys
+from app.counters.scripts import REBASE
+from app.counters.server import away
+from app.domain.code import CodeId, TargetId, WorkspaceId
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Places gone in one target: all of them (members + seen + held), and those that are only held."""
+
+    taken: int
+    held: int
+
+
+async def read(
+    redis: Redis, workspace: WorkspaceId, code: CodeId, targets: Sequence[TargetId]
+) -> dict[TargetId, Places]:
+    """Read the places of some targets of one code; a target the counters know nothing of is left out.
+
+    Raises: CountersAway.
+    """
+    if not targets:
+        return {}
+    fields = [field for target in targets for field in (target, f"{target}:held")]
+    with away():
+        values = await redis.hmget(keys.code_keys(workspace, code)[1], fields)
+    return {
+        target: Places(int(taken), int(held or 0))
+        for target, taken, held in zip(targets, values[::2], values[1::2], strict=True)
+        if taken is not None
+    }
+
+
+async def rebase(
+    redis: Redis, workspace: WorkspaceId, code: CodeId, target: TargetId, members: int, now: datetime
+) -> int | None:
+    """Set how many are inside a target; answer with the places taken now, open holds included.
+
+    None when the counters of the code are gone: publish the code first, then ask again.
+    Raises: CountersAway.
+    """
+    meta, counts, _holds, _seen, reopened = keys.code_keys(workspace, code)
+    known, taken = await REBASE.run(
+        redis,
+        [keys.events(workspace), meta, counts, reopened],
+        [int(now.timestamp() * 1000), code, target, members],
+    )
+    return int(taken) if known else None

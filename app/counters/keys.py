@@ -1,0 +1,45 @@
+"""Spell every Redis key. The only file that does.
+
+All keys of one workspace carry `{workspace}`, a hash tag: Redis Cluster puts them into one slot, so that one script may
+touch them together.
+"""
+
+from app.domain.code import CodeId, WorkspaceId
+
+# Counts slugs that marketers chose, so that a process knows when "unknown slug" may have become wrong.
+SLUGS_MADE = "huoma:slugs:made"
+
+
+def events(workspace: WorkspaceId) -> str:
+    """Name the stream of what happened, in order; fields `now` (ms) and `events`, one a line."""
+    return f"huoma:{{{workspace}}}:events"
+
+
+def epoch(workspace: WorkspaceId) -> str:
+    """Name the string that names this life of the stream; gone when Redis has lost it."""
+    return f"huoma:{{{workspace}}}:epoch"
+
+
+def adds(workspace: WorkspaceId, day: int) -> str:
+    """Name the hash account → adds on one local day (days since 1970-01-01); kept three days."""
+    return f"huoma:{{{workspace}}}:adds:{day}"
+
+
+def due(workspace: WorkspaceId) -> str:
+    """Name the sorted set of codes by the deadline (ms) of their first open hold."""
+    return f"huoma:{{{workspace}}}:due"
+
+
+def meta(workspace: WorkspaceId, code: CodeId) -> str:
+    """Name the hash: state (version, or `!` and a mark while an edit runs), seats, base, seq, floor."""
+    return f"huoma:{{{workspace}}}:code:{code}:meta"
+
+
+def code_keys(workspace: WorkspaceId, code: CodeId) -> tuple[str, str, str, str, str]:
+    """Name what one code's counters are kept in: meta, counts, holds, seen, reopened.
+
+    Shapes: counts is a hash target → places taken and `target:held` → those of them only held; holds a sorted set
+    seat → deadline (ms); seen a bitmap by seat number above `base`; reopened a sorted set target → seq.
+    """
+    stem = f"huoma:{{{workspace}}}:code:{code}:"
+    return stem + "meta", stem + "counts", stem + "holds", stem + "seen", stem + "reopened"

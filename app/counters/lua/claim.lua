@@ -1,0 +1,254 @@
+-- Settle all that arrived together for one workspace: claims, returns, sightings and notes, each with its event.
+--
+-- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due
+--        then 5 a code: meta | counts | holds | seen | reopened
+-- ARGV   now (ms) | today (days since 1970) | codes (count)
+--        then a code: id | version | seq | hold (ms) | strategy (fill, balance, random) | complete (1: no live
+--          target was left out) | candidates (count) | asks (count)
+--          then 5 a candidate: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
+--          then 4 an ask: verb | text | client | extra
+--            c  text = channel.visitor, extra = chance in [0,1)    take a place
+--            r  text = seat, extra = 1 when proven                 come back to a place
+--            s  text = seat, extra = 1 when proven                 see the QR: the place is kept
+--            n  text = seat, extra = event kind                    take nothing, only be counted
+-- REPLY  a code: { lost, seq, resync, {reopened target ...}, {index of full candidate ...}, {verdict, seat ...} }
+--        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more (no
+--        candidate has room, but there is more to hear or to offer: nothing was recorded); seat is '' unless claimed; indexes count from 0
+-- COST   4 commands a code, 2 more when a hold begins or ends, 1 a target that changed; 1 XADD a call. Targets of the
+--        code beyond the candidates cost nothing.
+
+local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE = 0, 1, 2, 3, 4, 5, 6, 7
+local RELEASES, REOPENED = 100, 1000
+
+local now, today, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local yesterday = tostring(tonumber(today) - 1)
+local adds_key = {[today] = KEYS[2], [yesterday] = KEYS[3]}
+local adds, adds_delta = {}, {[today] = {}, [yesterday] = {}}
+local events, reply = {}, {}
+local at = 3
+
+local function record(kind, code, client, seat)
+  events[#events + 1] = kind .. '|' .. code .. '|' .. client .. '|' .. seat
+end
+
+local function bump(map, field, by)
+  map[field] = (map[field] or 0) + by
+end
+
+local function adds_today(account)
+  if not adds[account] then
+    adds[account] = tonumber(redis.call('HGET', KEYS[2], account) or 0) + (adds_delta[today][account] or 0)
+  end
+  return adds[account]
+end
+
+local function add(account, day, by)
+  -- A day older than yesterday can no longer bind anybody, so nothing is given back to it.
+  if account == '' or not adds_delta[day] then return end
+  if day == today then adds[account] = adds_today(account) + by end
+  bump(adds_delta[day], account, by)
+end
+
+local function has_room(one)
+  return one.taken < one.ceiling and (one.account == '' or adds_today(one.account) < one.cap)
+end
+
+local function first(candidates)
+  for i = 1, #candidates do
+    if has_room(candidates[i]) then return i end
+  end
+end
+
+local function emptiest(candidates)
+  local best
+  for i = 1, #candidates do
+    local one = candidates[i]
+    if has_room(one) and (not best or one.taken * candidates[best].weight < candidates[best].taken * one.weight) then
+      best = i
+    end
+  end
+  return best
+end
+
+local function drawn(candidates, chance)
+  local open, sum = {}, 0
+  for i = 1, #candidates do
+    if has_room(candidates[i]) then
+      open[#open + 1] = i
+      sum = sum + candidates[i].weight
+    end
+  end
+  local point = chance * sum
+  for j = 1, #open do
+    point = point - candidates[open[j]].weight
+    if point < 0 then return open[j] end
+  end
+  return open[#open]
+end
+
+for c = 1, codes do
+  local key = 4 + (c - 1) * 5
+  local meta, counts, holds, seen, reopened = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4], KEYS[key + 5]
+  local code, version, known = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local hold, strategy = tonumber(ARGV[at + 4]), ARGV[at + 5]
+  local complete, offered, asked = ARGV[at + 6] == '1', tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])
+  at = at + 8
+
+  local state = redis.call('HMGET', meta, 'state', 'seats', 'seq', 'floor', 'base')
+  local seats, seq, floor, base = tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), tonumber(state[5])
+  local fresh = seats and state[1] == version
+  local taken, held, open_again, held_now = {}, {}, {}, {}
+  local holds_changed, next_seat = false, seats
+
+  if seats then
+    local late = redis.call('ZRANGEBYSCORE', holds, '-inf', now, 'LIMIT', 0, RELEASES)
+    for i = 1, #late do
+      local target, account, day = string.match(late[i], '^%d+%.([^.]*)%.([^.]*)%.([^.]*)%.')
+      bump(taken, target, -1)
+      bump(held, target, -1)
+      open_again[target] = true
+      add(account, day, -1)
+      record('x', code, '', late[i])
+    end
+    for target in pairs(open_again) do
+      seq = seq + 1
+      redis.call('ZADD', reopened, seq, target)
+    end
+    if #late > 0 then
+      redis.call('ZREM', holds, unpack(late))
+      redis.call('HSET', meta, 'seq', seq)
+      holds_changed = true
+    end
+  end
+
+  local candidates = {}
+  if offered > 0 then
+    local fields = {}
+    for i = 1, offered do
+      local row = at + (i - 1) * 5
+      fields[i] = ARGV[row + 1]
+      candidates[i] = {
+        target = ARGV[row + 1], ceiling = tonumber(ARGV[row + 2]), weight = tonumber(ARGV[row + 3]),
+        account = ARGV[row + 4], cap = tonumber(ARGV[row + 5]),
+      }
+    end
+    at = at + offered * 5
+    if fresh then
+      local values = redis.call('HMGET', counts, unpack(fields))
+      for i = 1, offered do
+        candidates[i].taken = tonumber(values[i] or 0) + (taken[fields[i]] or 0)
+      end
+    end
+  end
+
+  local verdicts = {}
+  local function settle(verdict, seat)
+    verdicts[#verdicts + 1] = verdict
+    verdicts[#verdicts + 1] = seat or ''
+  end
+
+  local function claim(text, client, chance)
+    local i
+    if strategy == 'fill' then i = first(candidates)
+    elseif strategy == 'balance' then i = emptiest(candidates)
+    else i = drawn(candidates, tonumber(chance)) end
+    if not i then
+      if not complete or known ~= seq then return settle(MORE) end
+      record('f', code, client, '0...0.' .. text)
+      return settle(FULL)
+    end
+    local one = candidates[i]
+    next_seat = next_seat + 1
+    local seat = next_seat .. '.' .. one.target .. '.' .. one.account .. '.' .. today .. '.' .. text
+    one.taken = one.taken + 1
+    bump(taken, one.target, 1)
+    bump(held, one.target, 1)
+    add(one.account, today, 1)
+    held_now[#held_now + 1] = now + hold
+    held_now[#held_now + 1] = seat
+    record('c', code, client, seat)
+    settle(CLAIMED, seat)
+  end
+
+  local function was_seen(seat)
+    local bit = tonumber(string.match(seat, '^%d+')) - base - 1
+    return bit >= 0 and redis.call('GETBIT', seen, bit) == 1
+  end
+
+  local function come_back(seat, client, proven)
+    if proven == '1' or was_seen(seat) or redis.call('ZSCORE', holds, seat) then
+      record('r', code, client, seat)
+      return settle(RETURNED)
+    end
+    settle(GONE)
+  end
+
+  local function see(seat, client, proven)
+    if redis.call('ZREM', holds, seat) == 1 then
+      local number, target = string.match(seat, '^(%d+)%.([^.]*)')
+      redis.call('SETBIT', seen, tonumber(number) - base - 1, 1)
+      bump(held, target, -1)
+      holds_changed = true
+      record('s', code, client, seat)
+      return settle(SEEN)
+    end
+    settle((proven == '1' or was_seen(seat)) and RETURNED or GONE)
+  end
+
+  for i = 1, asked do
+    local verb, text, client, extra = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    at = at + 4
+    if verb == 'n' then
+      record(extra, code, client, text)
+      settle(NOTED)
+    elseif not fresh then settle(STALE)
+    elseif verb == 'c' then claim(text, client, extra)
+    elseif verb == 'r' then come_back(text, client, extra)
+    else see(text, client, extra) end
+  end
+
+  for target, by in pairs(taken) do
+    if by ~= 0 then redis.call('HINCRBY', counts, target, by) end
+  end
+  for target, by in pairs(held) do
+    if by ~= 0 then redis.call('HINCRBY', counts, target .. ':held', by) end
+  end
+  if #held_now > 0 then
+    redis.call('ZADD', holds, unpack(held_now))
+    redis.call('HSET', meta, 'seats', next_seat)
+    holds_changed = true
+  end
+  if holds_changed then
+    local soonest = redis.call('ZRANGE', holds, 0, 0, 'WITHSCORES')
+    if soonest[2] then redis.call('ZADD', KEYS[4], soonest[2], code) else redis.call('ZREM', KEYS[4], code) end
+  end
+  if next(open_again) then
+    local surplus = redis.call('ZCARD', reopened) - REOPENED
+    if surplus > 0 then
+      local gone = redis.call('ZPOPMIN', reopened, surplus)
+      floor = tonumber(gone[#gone])
+      redis.call('HSET', meta, 'floor', floor)
+    end
+  end
+
+  local full, again, resync = {}, {}, 0
+  if fresh then
+    for i = 1, offered do
+      if candidates[i].taken >= candidates[i].ceiling then full[#full + 1] = i - 1 end
+    end
+    if known < floor or known > seq then resync = 1
+    elseif known < seq then again = redis.call('ZRANGEBYSCORE', reopened, '(' .. known, '+inf') end
+  end
+  reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, verdicts}
+end
+
+for day, map in pairs(adds_delta) do
+  local changed = false
+  for account, by in pairs(map) do
+    redis.call('HINCRBY', adds_key[day], account, by)
+    changed = true
+  end
+  if changed then redis.call('PEXPIRE', adds_key[day], 259200000) end
+end
+if #events > 0 then redis.call('XADD', KEYS[1], '*', 'now', now, 'events', table.concat(events, '\n')) end
+return reply

@@ -1,0 +1,14 @@
+-- Set how many are inside a target: seats seen so far are folded into the count, open holds stay on top of it.
+--
+-- KEYS   1 events | 2 meta | 3 counts | 4 reopened
+-- ARGV   now (ms) | id | target | members (count)
+-- REPLY  { known (0 when the counters are gone, and nothing was done), places taken now }
+-- COST   5 commands.
+
+if redis.call('HEXISTS', KEYS[2], 'seats') == 0 then return {0, 0} end
+local taken = tonumber(ARGV[4]) + tonumber(redis.call('HGET', KEYS[3], ARGV[3] .. ':held') or 0)
+redis.call('HSET', KEYS[3], ARGV[3], taken)
+redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[2], 'seq', 1), ARGV[3])
+redis.call('XADD', KEYS[1], '*', 'now', ARGV[1], 'events',
+  'b|' .. ARGV[2] .. '||' .. ARGV[4] .. '.' .. ARGV[3] .. '..0.0.')
+return {1, taken}

@@ -1,0 +1,43 @@
+"""Hold the Lua scripts of `lua/` and run them by hash. The only file that reads them."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from app.counters.server import away
+
+Argument = str | int | float
+
+
+class Script:
+    """Run one Lua file in Redis.
+
+    Cost: one round trip; one more when Redis has not seen the script since it started.
+    Raises: CountersAway.
+    """
+
+    def __init__(self, name: str, text: str | None = None) -> None:
+        self.name = name
+        self.text = text or resources.files("app.counters").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+        self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """Send keys and arguments, get the reply as Lua built it."""
+        with away():
+            try:
+                return await redis.evalsha(self.hash, len(keys), *keys, *arguments)
+            except NoScriptError:
+                # Redis has run nothing: sending the text is no second attempt.
+                return await redis.eval(self.text, len(keys), *keys, *arguments)
+
+
+CLAIM = Script("claim")
+PUBLISH = Script("publish")
+REBASE = Script("rebase")
+FORGET = Script("forget")
+AUDIT = Script("audit")
+ALL = (CLAIM, PUBLISH, REBASE, FORGET, AUDIT)

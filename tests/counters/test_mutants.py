@@ -1,0 +1,111 @@
+"""Break `claim.lua` and its sisters on purpose, one small change at a time: the machine must notice every one."""
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from app.counters import claims, counts, scripts
+from tests.counters.test_machine import Machine, machine  # noqa: F401
+
+# (what is broken, the text as it stands, the text instead)
+CLAIM_MUTANTS = [
+    ("a place above the ceiling", "one.taken < one.ceiling", "one.taken <= one.ceiling"),
+    ("no ceiling", "one.taken < one.ceiling and", "true and"),
+    ("an add above the cap", "adds_today(one.account) < one.cap", "adds_today(one.account) <= one.cap"),
+    ("no cap", "(one.account == '' or adds_today(one.account) < one.cap)", "true"),
+    ("fill forgets room", "if has_room(candidates[i]) then return i end", "return i"),
+    ("balance prefers the fuller", ".weight < candidates[best].taken", ".weight > candidates[best].taken"),
+    ("balance forgets weights", "one.taken * candidates[best].weight < candidates[best].taken * one.weight",
+     "one.taken < candidates[best].taken"),
+    ("balance takes the last of equals", ".weight < candidates[best].taken", ".weight <= candidates[best].taken"),
+    ("random forgets chance", "local point = chance * sum", "local point = 0 * sum"),
+    ("random forgets weights", "sum = sum + candidates[i].weight", "sum = sum + 1"),
+    ("random stops one late", "if point < 0 then return", "if point <= 0 then return"),
+    ("a place is not counted", "one.taken = one.taken + 1", ""),
+    ("a place is not written", "bump(taken, one.target, 1)", ""),
+    ("a hold is not written", "bump(held, one.target, 1)", ""),
+    ("an add is not counted", "add(one.account, today, 1)", ""),
+    ("a hold lasts too long", "now + hold\n", "now + hold + 1\n"),
+    ("a hold lasts too short", "now + hold\n", "now + hold - 1\n"),
+    ("a late hold stays", "local late = redis.call('ZRANGEBYSCORE', holds, '-inf', now,",
+     "local late = redis.call('ZRANGEBYSCORE', holds, '-inf', '(' .. now,"),
+    ("a late hold keeps its place", "bump(taken, target, -1)", ""),
+    ("a late hold is still called held", "      bump(held, target, -1)\n      open_again", "      open_again"),
+    ("a late hold keeps its add", "add(account, day, -1)", ""),
+    ("an add goes back to the wrong day", "add(account, day, -1)", "add(account, today, -1)"),
+    ("a late hold is not removed", "redis.call('ZREM', holds, unpack(late))", ""),
+    ("a re-opening is not told", "open_again[target] = true", ""),
+    ("a re-opening has no number", "      seq = seq + 1\n", ""),
+    ("a seat number is given twice", "redis.call('HSET', meta, 'seats', next_seat)", ""),
+    ("an old version is believed", "local fresh = seats and state[1] == version", "local fresh = seats"),
+    ("a return needs nothing", "if proven == '1' or was_seen(seat)", "if true or was_seen(seat)"),
+    ("a return forgets what was seen", "if proven == '1' or was_seen(seat) or", "if proven == '1' or"),
+    ("a return forgets holds", " or redis.call('ZSCORE', holds, seat) then", " then"),
+    ("a proven return is doubted", "if proven == '1' or was_seen", "if was_seen"),
+    ("a sighting is forgotten", "redis.call('SETBIT', seen, tonumber(number) - base - 1, 1)", ""),
+    ("a sighting marks its neighbour", "tonumber(number) - base - 1, 1)", "tonumber(number) - base, 1)"),
+    ("a sighting keeps the hold", "if redis.call('ZREM', holds, seat) == 1 then",
+     "if redis.call('ZSCORE', holds, seat) then"),
+    ("a sighting is still held", "      bump(held, target, -1)\n      holds_changed", "      holds_changed"),
+    ("a sighting leaves the deadline", "bump(held, target, -1)\n      holds_changed = true",
+     "bump(held, target, -1)"),
+    ("a second sighting is refused", "or was_seen(seat)) and RETURNED", "or false) and RETURNED"),
+    ("full is told too early", "if not complete or known ~= seq then", "if false then"),
+    ("full is never told", "if not complete or known ~= seq then", "if true then"),
+    ("full is told in spite of news", "if not complete or known ~= seq then", "if not complete then"),
+    ("a full candidate is not named", "candidates[i].taken >= candidates[i].ceiling", "candidates[i].taken > candidates[i].ceiling"),
+    ("a deadline is not announced", "redis.call('ZADD', KEYS[4], soonest[2], code)", "redis.call('PING')"),
+    ("a deadline stays announced", "redis.call('ZREM', KEYS[4], code)", "redis.call('PING')"),
+    ("a release is forgotten after midnight", "{[today] = KEYS[2], [yesterday] = KEYS[3]}",
+     "{[today] = KEYS[2], [yesterday] = KEYS[2]}"),
+]  # fmt: skip
+REBASE_MUTANTS = [
+    ("holds vanish in a head count", "tonumber(ARGV[4]) + tonumber(redis.call('HGET', KEYS[3], ARGV[3] .. ':held') or 0)",
+     "tonumber(ARGV[4])"),
+    ("a head count adds up", "redis.call('HSET', KEYS[3], ARGV[3], taken)", "redis.call('HINCRBY', KEYS[3], ARGV[3], taken)"),
+    ("a head count is not told", "redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[2], 'seq', 1), ARGV[3])", ""),
+]  # fmt: skip
+
+
+def test_every_mutant_changes_the_script() -> None:
+    for script, mutants in ((scripts.CLAIM, CLAIM_MUTANTS), (scripts.REBASE, REBASE_MUTANTS)):
+        for name, old, new in mutants:
+            assert script.text.count(old) >= 1, name
+            assert old != new
+
+
+@pytest.mark.parametrize(("old", "new"), [m[1:] for m in CLAIM_MUTANTS], ids=[m[0] for m in CLAIM_MUTANTS])
+def test_the_machine_kills_a_mutant_of_claim(
+    machine: type[Machine], monkeypatch: pytest.MonkeyPatch, old: str, new: str  # noqa: F811
+) -> None:
+    monkeypatch.setattr(claims, "CLAIM", _mutant(scripts.CLAIM, old, new))
+    _must_fail(machine)
+
+
+@pytest.mark.parametrize(("old", "new"), [m[1:] for m in REBASE_MUTANTS], ids=[m[0] for m in REBASE_MUTANTS])
+def test_the_machine_kills_a_mutant_of_rebase(
+    machine: type[Machine], monkeypatch: pytest.MonkeyPatch, old: str, new: str  # noqa: F811
+) -> None:
+    monkeypatch.setattr(counts, "REBASE", _mutant(scripts.REBASE, old, new))
+    _must_fail(machine)
+
+
+def _mutant(script: scripts.Script, old: str, new: str) -> scripts.Script:
+    return scripts.Script(script.name, script.text.replace(old, new, 1))
+
+
+def _must_fail(machine: type[Machine]) -> None:  # noqa: F811
+    with pytest.raises(Exception, match=r".") as failure:
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=400,
+                stateful_step_count=30,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    assert not isinstance(failure.value, ConnectionError)
