@@ -185,7 +185,7 @@ def test_postgres_alone_needs_no_redis(place: Path) -> None:
         postgres.stop()
 
 
-@pytest.mark.parametrize("name", ["深" * 40, "with, comma: 'quote' & 100% space"])
+@pytest.mark.parametrize("name", ["深" * 40, "with, comma", "with: colon", "文 'quote' \"two\" & 100% #?"])
 def test_any_data_directory_will_do(place: Path, name: str) -> None:
     with EmbeddedServers(place / name) as embedded:
         remember(embedded.servers, "far away")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from app.counters import keys
-from app.counters.server import away
 from app.counters.scripts import FORGET
+from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.event import Event, EventKind
 from app.domain.seat import Seat

@@ -43,8 +43,8 @@ class Browser:
         return self.system in (System.WINDOWS, System.MAC, System.LINUX)
 
 
-# Source: declared crawlers of Tencent, and the words that search engines, link unfurlers and monitors use of themselves.
-# CUBOT makes phones.
+# Source: declared crawlers of Tencent, and the words that search engines, link unfurlers and monitors use of
+# themselves. CUBOT makes phones.
 _BOT: Final = re.compile(
     r"Tencent Security Team|^mpcrawler|(?<!cu)bot\b|crawl|spider|slurp|facebookexternalhit|embedly|preview|monitor"
     r"|HeadlessChrome-Lighthouse|Lighthouse|ia_archiver|Scrapy",

@@ -126,7 +126,9 @@ class Server(ABC):
 
     def _socket_directory(self) -> Path:
         self._forget_sockets()
-        if len(os.fsencode(self.directory / self.socket_name)) <= SOCKET_PATH_BYTES:
+        fits = len(os.fsencode(self.directory / self.socket_name)) <= SOCKET_PATH_BYTES
+        # SQLAlchemy takes a comma in `host` for a list and a colon for a port, escaped or not.
+        if fits and not set(",:") & set(str(self.directory)):
             return self.directory
         # /tmp by name: macOS's own temporary directory is too long as well.
         short = Path(tempfile.mkdtemp(prefix="huoma-", dir="/tmp"))

@@ -1,0 +1,1 @@
+"""Read QR codes out of pictures, and draw them."""

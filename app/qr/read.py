@@ -248,7 +248,7 @@ def _upright(corners: Sequence[tuple[float, float]], qr_top: float) -> tuple[flo
 
 @cache
 def _ocr() -> Any:
-    """Load the text reader with the models inside its own package, so that it downloads nothing, and reports nothing."""
+    """Load the text reader with the models inside its own package, so that it downloads nothing and reports nothing."""
     # Since 1.29, onnxruntime reports to its maker and keeps notes in the home directory, unless told before it loads.
     # Source: onnxruntime/Privacy.md in its wheel, and github.com/microsoft/onnxruntime/pull/27379, read 2026-11-21.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

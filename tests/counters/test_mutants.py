@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from app.counters import claims, counts, scripts
-from tests.counters.test_machine import Machine, machine  # noqa: F401
+from tests.counters.machine import Machine
 
 # (what is broken, the text as it stands, the text instead)
 CLAIM_MUTANTS = [
@@ -53,16 +53,16 @@ CLAIM_MUTANTS = [
     ("full is told too early", "if not complete or known ~= seq then", "if false then"),
     ("full is never told", "if not complete or known ~= seq then", "if true then"),
     ("full is told in spite of news", "if not complete or known ~= seq then", "if not complete then"),
-    ("a full candidate is not named", "candidates[i].taken >= candidates[i].ceiling", "candidates[i].taken > candidates[i].ceiling"),
+    ("a full candidate is not named", "candidates[i].taken >= candidates[i].ceiling",
+     "candidates[i].taken > candidates[i].ceiling"),
     ("a deadline is not announced", "redis.call('ZADD', KEYS[4], soonest[2], code)", "redis.call('PING')"),
     ("a deadline stays announced", "redis.call('ZREM', KEYS[4], code)", "redis.call('PING')"),
     ("a release is forgotten after midnight", "{[today] = KEYS[2], [yesterday] = KEYS[3]}",
      "{[today] = KEYS[2], [yesterday] = KEYS[2]}"),
 ]  # fmt: skip
 REBASE_MUTANTS = [
-    ("holds vanish in a head count", "tonumber(ARGV[4]) + tonumber(redis.call('HGET', KEYS[3], ARGV[3] .. ':held') or 0)",
-     "tonumber(ARGV[4])"),
-    ("a head count adds up", "redis.call('HSET', KEYS[3], ARGV[3], taken)", "redis.call('HINCRBY', KEYS[3], ARGV[3], taken)"),
+    ("holds vanish in a head count", " + tonumber(redis.call('HGET', KEYS[3], ARGV[3] .. ':held') or 0)", ""),
+    ("a head count adds up", "'HSET', KEYS[3], ARGV[3], taken", "'HINCRBY', KEYS[3], ARGV[3], taken"),
     ("a head count is not told", "redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[2], 'seq', 1), ARGV[3])", ""),
 ]  # fmt: skip
 
@@ -76,7 +76,10 @@ def test_every_mutant_changes_the_script() -> None:
 
 @pytest.mark.parametrize(("old", "new"), [m[1:] for m in CLAIM_MUTANTS], ids=[m[0] for m in CLAIM_MUTANTS])
 def test_the_machine_kills_a_mutant_of_claim(
-    machine: type[Machine], monkeypatch: pytest.MonkeyPatch, old: str, new: str  # noqa: F811
+    machine: type[Machine],
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
 ) -> None:
     monkeypatch.setattr(claims, "CLAIM", _mutant(scripts.CLAIM, old, new))
     _must_fail(machine)
@@ -84,7 +87,10 @@ def test_the_machine_kills_a_mutant_of_claim(
 
 @pytest.mark.parametrize(("old", "new"), [m[1:] for m in REBASE_MUTANTS], ids=[m[0] for m in REBASE_MUTANTS])
 def test_the_machine_kills_a_mutant_of_rebase(
-    machine: type[Machine], monkeypatch: pytest.MonkeyPatch, old: str, new: str  # noqa: F811
+    machine: type[Machine],
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
 ) -> None:
     monkeypatch.setattr(counts, "REBASE", _mutant(scripts.REBASE, old, new))
     _must_fail(machine)
@@ -94,7 +100,7 @@ def _mutant(script: scripts.Script, old: str, new: str) -> scripts.Script:
     return scripts.Script(script.name, script.text.replace(old, new, 1))
 
 
-def _must_fail(machine: type[Machine]) -> None:  # noqa: F811
+def _must_fail(machine: type[Machine]) -> None:
     with pytest.raises(Exception, match=r".") as failure:
         run_state_machine_as_test(
             machine,

@@ -30,9 +30,7 @@ def test_a_token_of_another_secret_is_none() -> None:
 
 
 def test_a_token_outlives_a_change_of_secret() -> None:
-    assert Signer([b"the new secret, which signs", b"a secret of some length"]).read(
-        CODE, SIGNER.sign(CODE, CLAIMED)
-    )
+    assert Signer([b"the new secret, which signs", b"a secret of some length"]).read(CODE, SIGNER.sign(CODE, CLAIMED))
 
 
 def test_no_character_of_a_token_can_be_changed() -> None:

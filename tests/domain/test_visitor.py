@@ -24,7 +24,9 @@ def test_programs_that_are_not_declared_bots_count_as_people(text: str) -> None:
     assert read_user_agent(text).client is Client.BROWSER
 
 
-@pytest.mark.parametrize("text", ["Googlebot/2.1", "Baiduspider", "Slackbot-LinkExpanding 1.0", "facebookexternalhit/1.1"])
+@pytest.mark.parametrize(
+    "text", ["Googlebot/2.1", "Baiduspider", "Slackbot-LinkExpanding 1.0", "facebookexternalhit/1.1"]
+)
 def test_declared_bots_are_previews(text: str) -> None:
     assert is_preview("GET", read_user_agent(text), {})
 

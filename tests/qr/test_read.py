@@ -223,8 +223,19 @@ def jpeg_bomb() -> bytes:
 
 
 def webp_bomb() -> bytes:
-    side = (16382).to_bytes(3, "little")
-    body = b"WEBPVP8X" + (10).to_bytes(4, "little") + b"\x10\0\0\0" + side + side
+    """Make a sound file of a few bytes whose canvas Pillow lets pass, and reserves a gigabyte for."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return name + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
+
+    side, small = (12_000 - 1).to_bytes(3, "little"), (16 - 1).to_bytes(3, "little")
+    frame = saved(Image.new("RGB", (16, 16), "red"), "WEBP")[12:]
+    body = (
+        b"WEBP"
+        + chunk(b"VP8X", b"\x02\0\0\0" + side + side)
+        + chunk(b"ANIM", bytes(6))
+        + chunk(b"ANMF", bytes(6) + small + small + b"\x64\0\0\0" + frame)
+    )
     return b"RIFF" + len(body).to_bytes(4, "little") + body
 
 

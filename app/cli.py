@@ -1,0 +1,316 @@
+"""Be the command `huoma`: start things, look after them, decide nothing."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from app import greeting, worker
+from app.domain.code import WorkspaceId
+from app.domain.errors import CountersAway, Refusal, StoreAway
+from app.embedded import EmbeddedServers, Servers, launch, running
+from app.main import Parts, build_parts
+from app.services import keeping_workspaces as keeping
+from app.settings import PREFIX, Settings
+from app.store import migrate
+
+READY_SECONDS = 60.0
+STOP_MARGIN_SECONDS = 5.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 when it did what it says."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(Settings.read(), options) or 0)
+    except (Refusal, ValueError, RuntimeError) as error:
+        print(f"huoma: {error}", file=sys.stderr)
+    except (StoreAway, CountersAway) as error:
+        print(f"huoma: {'PostgreSQL' if isinstance(error, StoreAway) else 'Redis'} cannot be reached.", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="huoma", description="Live codes (活码): printed once, always alive.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, says: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=says, description=says)
+        one.set_defaults(run=run)
+        return one
+
+    command("up", _up, "start everything: servers of its own where none are set, web, worker, a demo code")
+    serve = command("serve", _serve, "run the web processes")
+    serve.add_argument("--host")
+    serve.add_argument("--port", type=int)
+    serve.add_argument("--workers", type=int)
+    command("worker", _worker, "run one worker: drain events into PostgreSQL, take late holds back")
+    command("migrate", _migrate, "bring PostgreSQL to the tables this version expects, and see to a first workspace")
+    command("check-migrations", _check_migrations, "fail when migrations and table declarations differ")
+    command("verify", _verify, "prove that counters and record agree; exit 1 names every difference")
+    command("rebuild", _rebuild, "restore the counters of every code from the record")
+    workspaces = commands.add_parser("workspaces", help="create and list workspaces").add_subparsers(required=True)
+    create = workspaces.add_parser("create", help="make a workspace and print its first admin key, once")
+    create.add_argument("name")
+    create.add_argument("--time-zone", default=keeping.DEFAULT_TIME_ZONE)
+    create.set_defaults(run=_create_workspace)
+    workspaces.add_parser("list", help="list workspaces").set_defaults(run=_list_workspaces)
+    keys = commands.add_parser("keys", help="create API keys").add_subparsers(required=True)
+    key = keys.add_parser("create", help="make an admin key for a workspace and print it, once")
+    key.add_argument("workspace")
+    key.add_argument("--name", default="made by huoma keys create")
+    key.set_defaults(run=_create_key)
+    return parser
+
+
+def _up(settings: Settings, _: argparse.Namespace) -> int:
+    """Start servers, web and worker as children, say where they are, wait, and stop them in reverse order."""
+    with _signals_as_interrupts(), contextlib.ExitStack() as started:
+        try:
+            settings = replace(settings, port=settings.port or _free_port(settings.host))
+            settings = started.enter_context(_servers(settings))
+            key = asyncio.run(_prepare(settings))
+            children = [started.enter_context(_child(name, settings)) for name in ("worker", "serve")]
+            _wait_until_ready(settings, children)
+            greeting.greet(settings.url, f"http://{settings.host}:{settings.port}", key)
+            while all(child.poll() is None for child in children):
+                time.sleep(0.2)
+            print("huoma: a process ended by itself; stopping the others.", file=sys.stderr)
+        except KeyboardInterrupt:
+            return 0
+    return 1
+
+
+@contextlib.contextmanager
+def _servers(settings: Settings) -> Iterator[Settings]:
+    """Join the private servers that run in the data directory, or start those that are needed."""
+    if settings.database_url and settings.redis_url:
+        yield settings
+        return
+    found = running(settings.data_dir)
+    if found:
+        yield _with(settings, found)
+        return
+    with EmbeddedServers(settings.data_dir) as embedded:
+        yield _with(settings, embedded.servers)
+
+
+def _with(settings: Settings, servers: Servers) -> Settings:
+    return replace(
+        settings,
+        database_url=settings.database_url or servers.database_url,
+        redis_url=settings.redis_url or servers.redis_url,
+    )
+
+
+async def _prepare(settings: Settings) -> str:
+    """Migrate, and see to a first workspace; answer with its key, '' when that was shown before."""
+    await migrate.upgrade(settings.database_url)
+    settings.secrets()
+    async with _parts(settings) as parts:
+        made = await keeping.bootstrap(parts.database, settings.bootstrap_key or None, parts.clock())
+    return settings.bootstrap_key or made or ""
+
+
+@contextlib.contextmanager
+def _child(name: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one of our own commands until the block ends; then ask it to stop, and make it, if it does not."""
+    launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(signal.SIGTERM)), ""]
+    command = [*launcher, sys.executable, "-m", "app.cli", name]
+    # In a session of its own, so that Ctrl-C reaches only us, and the order of stopping stays ours.
+    with subprocess.Popen(command, env=settings.environment(), start_new_session=True) as child:  # noqa: S603
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(settings.shutdown_seconds + STOP_MARGIN_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _wait_until_ready(settings: Settings, children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait until scans would be answered.
+
+    Raises: RuntimeError — a child ended, or it takes too long.
+    """
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if any(child.poll() is not None for child in children):
+            raise RuntimeError("a process ended before it was ready")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://{settings.host}:{settings.port}/readyz", trust_env=False).is_success:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"not ready after {READY_SECONDS:.0f} seconds")
+
+
+@contextlib.contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program the way Ctrl-C does, once; what is sent while it ends changes nothing."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    for number in numbers:
+        signal.signal(number, interrupt)
+    yield
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    chosen = {
+        name: getattr(options, name) for name in ("host", "port", "workers") if getattr(options, name) is not None
+    }
+    settings = replace(_needing_servers(settings), **chosen)
+    os.environ.update(settings.environment())
+    with tempfile.TemporaryDirectory(prefix="huoma-metrics-") as folder:
+        if settings.workers > 1:
+            # Read by the client library when the web processes import it: the metrics of all are summed up there.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        uvicorn.run(
+            "app.main:from_environment",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            loop="auto",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=settings.keep_alive_seconds,
+            timeout_graceful_shutdown=int(settings.shutdown_seconds),
+        )
+    return 0
+
+
+def _worker(settings: Settings, _: argparse.Namespace) -> int:
+    asyncio.run(worker.main(_needing_servers(settings)))
+    return 0
+
+
+def _migrate(settings: Settings, _: argparse.Namespace) -> int:
+    with _servers(settings) as found:
+        key = asyncio.run(_prepare(found))
+    if key and key != settings.bootstrap_key:
+        print(f"The first workspace's admin key, shown this once: {key}")
+    return 0
+
+
+def _check_migrations(_settings: Settings, _: argparse.Namespace) -> int:
+    """Migrate an empty database of its own, and compare it with the tables in code."""
+    with tempfile.TemporaryDirectory() as folder, EmbeddedServers(Path(folder)) as embedded:
+        url = embedded.servers.database_url
+        asyncio.run(migrate.upgrade(url))
+        differences = asyncio.run(migrate.differences(url))
+    for difference in differences:
+        print(difference)
+    return 1 if differences else 0
+
+
+def _verify(settings: Settings, _: argparse.Namespace) -> int:
+    async def work() -> int:
+        found = 0
+        async with _parts(here) as parts:
+            for workspace in await parts.drain.workspaces():
+                for difference in await parts.reconciler.verify(workspace):
+                    found += 1
+                    print(difference)
+        return found
+
+    with _servers(settings) as here:
+        found = asyncio.run(work())
+    print("Counters and record agree." if not found else f"{found} differences.")
+    return 1 if found else 0
+
+
+def _rebuild(settings: Settings, _: argparse.Namespace) -> int:
+    async def work() -> int:
+        async with _parts(here) as parts:
+            return sum([await parts.reconciler.rebuild(w) for w in await parts.drain.workspaces()])
+
+    with _servers(settings) as here:
+        print(f"Rebuilt the counters of {asyncio.run(work())} codes from the record.")
+    return 0
+
+
+def _create_workspace(settings: Settings, options: argparse.Namespace) -> int:
+    async def work() -> None:
+        async with _parts(here) as parts:
+            made, key = await keeping.create_workspace(parts.database, options.name, options.time_zone, parts.clock())
+        print(f"workspace {made.id}\nkey {key.secret}")
+
+    with _servers(settings) as here:
+        asyncio.run(work())
+    return 0
+
+
+def _list_workspaces(settings: Settings, _: argparse.Namespace) -> int:
+    async def work() -> None:
+        async with _parts(here) as parts:
+            for one in await keeping.list_workspaces(parts.database):
+                print(f"{one.id}\t{one.time_zone}\t{one.name}")
+
+    with _servers(settings) as here:
+        asyncio.run(work())
+    return 0
+
+
+def _create_key(settings: Settings, options: argparse.Namespace) -> int:
+    async def work() -> None:
+        async with _parts(here) as parts:
+            made = await keeping.create_admin_key(
+                parts.database, WorkspaceId(options.workspace), options.name, parts.clock()
+            )
+        print(f"key {made.secret}")
+
+    with _servers(settings) as here:
+        asyncio.run(work())
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[Parts]:
+    parts = build_parts(settings)
+    try:
+        yield parts
+    finally:
+        await parts.close()
+
+
+def _needing_servers(settings: Settings) -> Settings:
+    """Insist on servers for a process that is one of many and so cannot own any.
+
+    Raises: ValueError.
+    """
+    found = running(settings.data_dir) if not (settings.database_url and settings.redis_url) else None
+    settings = _with(settings, found) if found else settings
+    if not settings.database_url or not settings.redis_url:
+        raise ValueError(f"Set {PREFIX}DATABASE_URL and {PREFIX}REDIS_URL, or start everything with `huoma up`.")
+    return settings
+
+
+if __name__ == "__main__":
+    sys.exit(main())

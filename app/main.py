@@ -1,0 +1,118 @@
+"""Put the web process together: the one place that knows who needs whom."""
+
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import telemetry
+from app.counters.server import connect
+from app.domain.token import Signer
+from app.qr.read import Reader
+from app.services.batching import Batcher
+from app.services.draining import Drain
+from app.services.recalling import Recaller
+from app.services.reconciling import Reconciler
+from app.services.scanning import Scanner
+from app.services.showing import Pictures
+from app.settings import Settings
+from app.store.database import Database
+from app.web.api import ApiContext, build_api
+from app.web.operations import install_operations
+from app.web.scan import ScanApp
+
+
+def utc_now() -> datetime:
+    """Tell the time: the one clock of a process."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every process is made of; built from settings, closed in reverse order."""
+
+    database: Database
+    redis: Redis
+    drain: Drain
+    recaller: Recaller
+    reconciler: Reconciler
+    clock: Callable[[], datetime]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.redis.aclose()
+        await self.database.close()
+
+
+def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Parts:
+    """Make the parts; nothing is connected before it is first needed."""
+    database = Database(
+        settings.database_url,
+        pool_size=settings.database_connections,
+        connect_seconds=settings.database_connect_seconds,
+        statement_seconds=settings.database_statement_seconds,
+    )
+    redis = connect(
+        settings.redis_url,
+        connections=settings.redis_connections,
+        timeout_seconds=settings.redis_timeout_seconds,
+    )
+    drain = Drain(database, redis)
+    recaller = Recaller(database, redis, drain, clock, slugs=settings.slugs_remembered, codes=settings.codes_remembered)
+    return Parts(database, redis, drain, recaller, Reconciler(database, redis, drain, recaller, clock), clock)
+
+
+class Web:
+    """Be the ASGI application of one process, with its beginning and its end."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+        self.parts = build_parts(settings, clock)
+        self.reader = Reader()
+        self.batcher = Batcher(self.parts.redis, clock)
+        api = build_api(
+            ApiContext.of(
+                database=self.parts.database,
+                redis=self.parts.redis,
+                publisher=self.parts.recaller,
+                reader=self.reader,
+                public_url=settings.url,
+                clock=clock,
+            )
+        )
+        install_operations(api, self.parts.database, self.parts.redis)
+        scanner = Scanner(self.parts.recaller, self.batcher, Signer(settings.secrets()), clock)
+        self.app: ASGIApp = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or live through the server's start and stop."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def close(self) -> None:
+        """Finish what is under way and close what was opened."""
+        with contextlib.suppress(Exception):
+            await self.batcher.drained()
+        await self.reader.close()
+        await self.parts.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        message: Message = await receive()
+        assert message["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def from_environment() -> Web:
+    """Build the application as uvicorn wants it: a factory without arguments."""
+    telemetry.set_up_logging()
+    # Processes that were forked or spawned together must not draw the same chances.
+    random.seed()
+    return Web(Settings.read())

@@ -1,0 +1,247 @@
+"""Edit live codes (活码): the one protocol by which anything that a scan depends on may change.
+
+Lock the code's row, mark it in Redis, write, commit, publish. The mark makes every process read the record before it
+gives another place, and whoever reads waits for the lock: so the next scan sees the edit, and none sees half of it.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from redis.asyncio import Redis
+
+from app.counters import keys, versions
+from app.counters.server import away
+from app.domain import ids, limits
+from app.domain.code import SLUG_ALPHABET, CodeId, CodeKind, Slug, Strategy, WorkspaceId, check_slug
+from app.domain.errors import CountersAway, Refusal, StoreAway
+from app.services.once import Once
+from app.store import codes
+from app.store.codes import CodeRecord
+from app.store.database import Database, Writing
+from app.telemetry import say
+
+# 30^7 slugs: with a million codes printed, the chance to miss this often in a row is 10^-21.
+_SLUG_TRIES: Final = 5
+
+# The versions that a caller has seen and agrees to change (If-Match); None is any.
+Versions = frozenset[int] | None
+
+
+class Publisher(Protocol):
+    """Put an edited code in force."""
+
+    async def refresh(self, code: CodeId) -> None:
+        """Read a code and publish it.
+
+        Raises: CountersAway, StoreAway — the next scan does the same.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CodeDraft:
+    """Hold what a marketer says about a new code."""
+
+    name: str
+    kind: CodeKind
+    strategy: Strategy
+    slug: str | None
+    hold_seconds: int
+    sticky_days: int
+    wechat_only: bool
+    landing_title: str | None
+    landing_notice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Hold an edit that is under way: its transaction, and the locked code as it will be, one version on."""
+
+    tx: Writing
+    code: CodeRecord
+
+
+class Editing:
+    """Open edits, one at a time for each code."""
+
+    def __init__(self, database: Database, redis: Redis, publisher: Publisher) -> None:
+        self.database = database
+        self.redis = redis
+        self._publisher = publisher
+
+    @asynccontextmanager
+    async def edit(
+        self,
+        lock: Callable[[Writing], Awaitable[CodeRecord | None]],
+        now: datetime,
+        *,
+        seen: Versions = None,
+        values: Mapping[str, object] | None = None,
+        once: Once[Any] | None = None,
+    ) -> AsyncIterator[Edit]:
+        """Open an edit of the code that `lock` locks, and publish it when the block has ended well.
+
+        Raises: Refusal `not_found`, `closed`, `changed_meanwhile`; CountersAway, StoreAway — nothing was changed.
+        Cost: two statements and two round trips to Redis beside what the block does, and one reading of the code.
+        """
+        async with self.database.writing() as tx:
+            if once is not None:
+                await once.begin(tx)
+            code = open_code(await lock(tx))
+            check_seen(code.version, seen)
+            await versions.mark(self.redis, code.workspace_id, code.id)
+            edited = await codes.bump(tx, code, now, values)
+            yield Edit(tx, edited)
+        await self._publish(code.id)
+
+    async def publish(self, code: CodeId) -> None:
+        """Put a code in force now, because what comes next depends on it.
+
+        Raises: CountersAway, StoreAway.
+        """
+        await self._publisher.refresh(code)
+
+    async def _publish(self, code: CodeId) -> None:
+        # The edit is kept and its mark stands: the first scan that can do it will publish it.
+        try:
+            await self._publisher.refresh(code)
+        except (CountersAway, StoreAway) as error:
+            say("publish_left_to_next_scan", code=code, error=error)
+
+
+class CodeEditor:
+    """Create, change and close codes."""
+
+    def __init__(self, editing: Editing) -> None:
+        self._editing = editing
+
+    async def create(
+        self, workspace: WorkspaceId, draft: CodeDraft, now: datetime, once: Once[CodeRecord]
+    ) -> CodeRecord:
+        """Create a code, under the slug it asks for or one of our own.
+
+        Raises: Refusal `unsupported_kind`, `bad_slug`, `reserved_slug`, `slug_taken`; StoreAway.
+        """
+        if draft.kind is not CodeKind.GROUP:
+            raise Refusal("unsupported_kind", "Only codes of kind group can be created.", "kind")
+        for _ in range(_SLUG_TRIES):
+            slug = make_slug() if draft.slug is None else chosen_slug(draft.slug)
+            code = _new_code(workspace, draft, slug, now)
+            if await self._insert(code, once):
+                break
+            if draft.slug is not None:
+                raise Refusal("slug_taken", "This slug is or was in use. Choose another.", "slug")
+        else:
+            raise StoreAway
+        if draft.slug is not None:
+            await self._announce_slug()
+        return code
+
+    async def change(
+        self, workspace: WorkspaceId, code: CodeId, values: Mapping[str, object], now: datetime, seen: Versions
+    ) -> CodeRecord:
+        """Change what a marketer may change of a code.
+
+        Raises: as `Editing.edit`.
+        """
+        async with self._editing.edit(
+            lambda tx: codes.lock(tx, workspace, code), now, seen=seen, values=values
+        ) as edit:
+            return edit.code
+
+    async def close(self, workspace: WorkspaceId, code: CodeId, now: datetime, seen: Versions) -> None:
+        """Close a code for good: its print answers 410, and its slug is never given again.
+
+        Raises: as `Editing.edit`.
+        """
+        await self.change(workspace, code, {"closed_at": now}, now, seen)
+
+    async def _insert(self, code: CodeRecord, once: Once[CodeRecord]) -> bool:
+        with suppress(_SlugTaken):
+            async with self._editing.database.writing() as tx:
+                await once.begin(tx)
+                if not await codes.insert(tx, code):
+                    raise _SlugTaken
+                await once.keep(tx, code)
+            return True
+        return False
+
+    async def _announce_slug(self) -> None:
+        # Processes that remember the slug as unknown ask again. Should Redis be away they cannot serve it anyhow, and
+        # the code is there: the request must not fail.
+        try:
+            with away():
+                await self._editing.redis.incr(keys.SLUGS_MADE)
+        except CountersAway as error:
+            say("chosen_slug_not_announced", error=error)
+
+
+class _SlugTaken(Exception):  # noqa: N818  # It undoes a transaction and is seen nowhere else.
+    """Leave a transaction without a trace."""
+
+
+def make_slug() -> Slug:
+    """Draw a slug that nobody can guess from another."""
+    return Slug("".join(secrets.choice(SLUG_ALPHABET) for _ in range(limits.SLUG_LENGTH)))
+
+
+def chosen_slug(text: str) -> Slug:
+    """Accept a slug as `check_slug` does, and name the field when it is refused."""
+    try:
+        return check_slug(text)
+    except Refusal as refusal:
+        raise Refusal(refusal.code, refusal.detail, "slug") from None
+
+
+def open_code(code: CodeRecord | None) -> CodeRecord:
+    """Insist on a code that is there and open.
+
+    Raises: Refusal `not_found` — unknown, or of another workspace, which nobody can tell apart; `closed`.
+    """
+    if code is None:
+        raise not_found()
+    if code.closed_at is not None:
+        raise Refusal("closed", "This code was closed; it cannot be changed or used any more.")
+    return code
+
+
+def not_found() -> Refusal:
+    """Refuse what is not there, and what is not the caller's, in the same words."""
+    return Refusal("not_found", "There is no such thing in this workspace.")
+
+
+def check_seen(version: int, seen: Versions) -> None:
+    """Insist that a caller has seen the present version, if he said which one he has seen.
+
+    Raises: Refusal `changed_meanwhile`.
+    """
+    if seen is not None and version not in seen:
+        raise Refusal("changed_meanwhile", "It was changed since you read it; read it again and repeat your change.")
+
+
+def new_id(now: datetime) -> str:
+    """Make an id."""
+    return ids.make_id(now, secrets.token_bytes(ids.ENTROPY_BYTES))
+
+
+def _new_code(workspace: WorkspaceId, draft: CodeDraft, slug: Slug, now: datetime) -> CodeRecord:
+    return CodeRecord(
+        id=CodeId(new_id(now)),
+        workspace_id=workspace,
+        name=draft.name,
+        kind=draft.kind,
+        strategy=draft.strategy,
+        slug=slug,
+        hold_seconds=draft.hold_seconds,
+        sticky_days=draft.sticky_days,
+        wechat_only=draft.wechat_only,
+        landing_title=draft.landing_title,
+        landing_notice=draft.landing_notice,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        closed_at=None,
+    )

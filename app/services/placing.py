@@ -1,0 +1,282 @@
+"""Put targets (子码) behind a code, change them, give them fresh QRs, and take them away."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.domain import limits
+from app.domain.code import CodeId, Display, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.errors import Refusal
+from app.domain.expiry import check_expiry
+from app.domain.payload import FACTS, TargetKind
+from app.domain.workspace import Workspace
+from app.qr.read import Reader
+from app.services.editing import Edit, Editing, Versions, check_seen, new_id, not_found, open_code
+from app.services.once import Once
+from app.services.uploading import Qr, Source, expiry_of, qr_of_text, read_source
+from app.store import codes, targets, workspaces
+from app.store.targets import Revision, TargetRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDraft:
+    """Hold what a marketer says about a new target; None is the kind's default."""
+
+    source: Source
+    name: str | None = None
+    member_limit: int | None = None
+    members: int = 0
+    expires_at: datetime | None = None
+    weight: int = 1
+    position: int | None = None
+    display: Display = "drawn"
+
+
+class BatchRefusal(Refusal):
+    """Refuse a batch as a whole, with every row that is at fault.
+
+    Shapes: `rows` maps the row's number, from 0, to its refusal.
+    """
+
+    def __init__(self, rows: Mapping[int, Refusal]) -> None:
+        super().__init__("batch_refused", "Nothing was saved, because some rows are at fault; see errors.", "targets")
+        self.rows = dict(rows)
+
+
+class TargetEditor:
+    """Add, change, renew and remove targets."""
+
+    def __init__(self, editing: Editing, reader: Reader) -> None:
+        self._editing = editing
+        self._reader = reader
+
+    async def add(
+        self, workspace: WorkspaceId, code: CodeId, draft: TargetDraft, now: datetime, once: Once[list[TargetRecord]]
+    ) -> TargetRecord:
+        """Add one target.
+
+        Raises: as `Editing.edit`; UploadRefusal; Refusal `url_not_for_group`, `same_qr`, `already_expired`,
+        `expires_too_late`, `no_picture`, `too_many_targets`.
+        """
+        # Whose code it is comes first: nobody may make us decode pictures for a code that is not his.
+        settings = await self._settings(workspace, code)
+        qr = await read_source(self._reader, draft.source, settings, now)
+        try:
+            return (await self._add([_prepare(draft, qr, settings, code, now)], now, once))[0]
+        except BatchRefusal as refusal:
+            raise refusal.rows[0] from None
+
+    async def add_many(
+        self,
+        workspace: WorkspaceId,
+        code: CodeId,
+        drafts: Sequence[TargetDraft],
+        now: datetime,
+        once: Once[list[TargetRecord]],
+    ) -> list[TargetRecord]:
+        """Add all of many targets given as text, or none.
+
+        Raises: as `Editing.edit`; BatchRefusal; Refusal `too_many_targets`.
+        Cost: eight statements, whatever the number of targets.
+        """
+        settings = await self._settings(workspace, code)
+        prepared: list[_Prepared] = []
+        refused: dict[int, Refusal] = {}
+        for row, draft in enumerate(drafts):
+            try:
+                prepared.append(_prepare(draft, qr_of_text(draft.source), settings, code, now))
+            except Refusal as refusal:
+                refused[row] = refusal
+        if refused:
+            raise BatchRefusal(refused)
+        return await self._add(prepared, now, once)
+
+    async def change(
+        self, workspace: WorkspaceId, target: TargetId, values: Mapping[str, object], now: datetime, seen: Versions
+    ) -> TargetRecord:
+        """Change what a marketer may change of a target; a `member_limit` or `expires_at` of None is the default again.
+
+        Raises: as `Editing.edit`; Refusal `already_expired`, `expires_too_late`, `no_picture`.
+        """
+        values = dict(values)
+        if isinstance(expires_at := values.get("expires_at"), datetime):
+            check_expiry(expires_at, now)
+        async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
+            record = await self._locked(edit, target, seen)
+            dies_at, pictured = await targets.find_revision(edit.tx, record)
+            if values.get("display") == "original" and not pictured:
+                raise no_picture()
+            if "expires_at" in values and values["expires_at"] is None:
+                values["expires_at"] = dies_at
+            if "member_limit" in values and values["member_limit"] is None:
+                settings = await workspaces.find(edit.tx, workspace)
+                values["member_limit"] = default_limit(record.target.kind, settings)
+            return _kept(await targets.update(edit.tx, record, now, values))
+
+    async def renew(
+        self,
+        workspace: WorkspaceId,
+        target: TargetId,
+        source: Source,
+        expires_at: datetime | None,
+        now: datetime,
+        seen: Versions,
+    ) -> TargetRecord:
+        """Give a target a fresh QR: a new revision and a new life; its places and its visitors stay.
+
+        Raises: as `Editing.edit`; UploadRefusal; Refusal `same_qr`, `other_kind`, `already_expired`,
+        `expires_too_late`, `no_picture`, `url_not_for_group`.
+        """
+        async with self._editing.database.reading() as connection:
+            record = await targets.find(connection, workspace, target)
+            if record is None:
+                raise not_found()
+            open_code(await codes.find(connection, workspace, record.code_id))
+            settings = await workspaces.find(connection, workspace)
+        qr = await read_source(self._reader, source, settings, now)
+        dies_at = expiry_of(qr, settings, now)
+        lives_until = _lives_until(expires_at, dies_at, now)
+        async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
+            record = await self._locked(edit, target, seen)
+            _check_renewal(record.target, qr)
+            if await targets.payloads_there(edit.tx, workspace, edit.code.id, [qr.payload]):
+                raise same_qr()
+            number = record.target.revision + 1
+            await targets.insert_revision(edit.tx, workspace, _revision(target, number, qr, dies_at, now))
+            values = {"payload": qr.payload, "revision": number, "expires_at": lives_until}
+            return _kept(await targets.update(edit.tx, record, now, values))
+
+    async def remove(self, workspace: WorkspaceId, target: TargetId, now: datetime, seen: Versions) -> None:
+        """Take a target away for good; who has a place in it is given another at the next scan.
+
+        Raises: as `Editing.edit`.
+        """
+        async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
+            record = await self._locked(edit, target, seen)
+            await targets.update(edit.tx, record, now, {"removed_at": now})
+
+    async def _settings(self, workspace: WorkspaceId, code: CodeId) -> Workspace:
+        async with self._editing.database.reading() as connection:
+            open_code(await codes.find(connection, workspace, code))
+            return await workspaces.find(connection, workspace)
+
+    async def _locked(self, edit: Edit, target: TargetId, seen: Versions) -> TargetRecord:
+        record = await targets.find(edit.tx, edit.code.workspace_id, target)
+        if record is None:
+            raise not_found()
+        check_seen(record.version, seen)
+        return record
+
+    async def _add(
+        self, prepared: "Sequence[_Prepared]", now: datetime, once: Once[list[TargetRecord]]
+    ) -> list[TargetRecord]:
+        workspace, code = prepared[0].record.workspace_id, prepared[0].record.code_id
+        async with self._editing.edit(lambda tx: codes.lock(tx, workspace, code), now, once=once) as edit:
+            row = await targets.measure(edit.tx, workspace, code)
+            if row.count + len(prepared) > limits.TARGETS_PER_CODE:
+                raise Refusal("too_many_targets", f"A code has at most {limits.TARGETS_PER_CODE} targets.")
+            payloads = [one.revision.payload for one in prepared]
+            _check_fresh(payloads, await targets.payloads_there(edit.tx, workspace, code, payloads))
+            records = _in_row([one.record for one in prepared], row)
+            await targets.insert(edit.tx, records, [one.revision for one in prepared])
+            await once.keep(edit.tx, records)
+        return records
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    record: TargetRecord
+    revision: Revision
+
+
+def default_limit(kind: TargetKind, workspace: Workspace) -> int:
+    """Give the places a target of a kind has when nobody says otherwise."""
+    return limits.UNLIMITED if FACTS[kind].member_limit is None else workspace.defaults.member_limit
+
+
+def same_qr() -> Refusal:
+    """Refuse a QR that is there already: it would not be fresh."""
+    return Refusal(
+        "same_qr", "This very QR code is there already; open the group's QR page again and upload the new one."
+    )
+
+
+def no_picture() -> Refusal:
+    """Refuse to show the original of a QR that came as text."""
+    return Refusal("no_picture", "This QR code did not come as a picture, so it can only be drawn.", "display")
+
+
+def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now: datetime) -> _Prepared:
+    dies_at = expiry_of(qr, workspace, now)
+    if draft.display == "original" and qr.picture is None:
+        raise no_picture()
+    target = Target(
+        id=TargetId(new_id(now)),
+        name=draft.name or qr.name or "",
+        kind=qr.kind,
+        payload=qr.payload,
+        status=TargetStatus.LIVE,
+        member_limit=default_limit(qr.kind, workspace) if draft.member_limit is None else draft.member_limit,
+        weight=draft.weight,
+        expires_at=_lives_until(draft.expires_at, dies_at, now),
+        display=draft.display,
+    )
+    record = TargetRecord(
+        target=target,
+        workspace_id=workspace.id,
+        code_id=code,
+        position=-1 if draft.position is None else draft.position,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        members=draft.members,
+    )
+    return _Prepared(record, _revision(target.id, 1, qr, dies_at, now))
+
+
+def _lives_until(chosen: datetime | None, dies_at: datetime | None, now: datetime) -> datetime | None:
+    """Let what a marketer says win over what the QR says; refuse what is dead already."""
+    if chosen is not None:
+        check_expiry(chosen, now)
+        return chosen
+    if dies_at is not None and dies_at <= now:
+        raise Refusal("already_expired", "This QR code has expired, by the date printed on it; upload a fresh one.")
+    return dies_at
+
+
+def _revision(target: TargetId, number: int, qr: Qr, dies_at: datetime | None, now: datetime) -> Revision:
+    return Revision(target, number, qr.payload, dies_at, qr.picture, qr.picture_media_type, now)
+
+
+def _in_row(records: Sequence[TargetRecord], row: targets.Row) -> list[TargetRecord]:
+    """Put targets without a place of their own at the end of the row, and give those without a name a number."""
+    placed, last = [], row.last_position
+    for number, record in enumerate(records, row.count + 1):
+        named = replace(record.target, name=record.target.name or f"#{number}")
+        position = record.position if record.position >= 0 else last + limits.POSITION_STEP
+        last = max(last, position)
+        placed.append(replace(record, target=named, position=position))
+    return placed
+
+
+def _check_fresh(payloads: Sequence[str], there: frozenset[str]) -> None:
+    seen = set(there)
+    refused = {}
+    for row, payload in enumerate(payloads):
+        if payload in seen:
+            refused[row] = same_qr()
+        seen.add(payload)
+    if refused:
+        raise BatchRefusal(refused)
+
+
+def _check_renewal(target: Target, qr: Qr) -> None:
+    if qr.kind is not target.kind:
+        raise Refusal("other_kind", f"This target is a {target.kind} and stays one; add a new target instead.")
+    if target.display == "original" and qr.picture is None:
+        raise no_picture()
+
+
+def _kept(record: TargetRecord | None) -> TargetRecord:
+    assert record is not None
+    return record

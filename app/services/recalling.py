@@ -1,0 +1,215 @@
+"""Recall what a slug stands for and what its code says, from this process's memory; read the record when it must.
+
+The memory is bounded and never trusted: the counters judge every claim by the version in force, and answer `stale`.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+from redis.asyncio import Redis
+
+from app.counters import keys, versions
+from app.counters.claims import BlockReply
+from app.counters.counts import Places
+from app.counters.server import away
+from app.domain.code import Code, CodeId, Slug, WorkspaceId
+from app.domain.errors import StoreAway
+from app.domain.rotation import Proposal, Roster, Verdict, propose
+from app.services.draining import Drain
+from app.store.database import Database
+from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read_code, read_totals
+
+# Seats given since the last record are lost with the counters. Numbers go on well above them, so that no token made
+# before the loss can name a seat given after it.
+SEAT_GAP: Final = 100_000
+UNKNOWN_FOR: Final = timedelta(seconds=60)
+_ATTEMPTS: Final = 5
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Remember that a slug stood for nothing when so many chosen slugs had been made.
+
+    Units: believed before `until` (aware UTC) only: Redis may have been away when a slug was to be announced.
+    """
+
+    slugs_made: int
+    until: datetime
+
+
+class Memory(Generic[K, V]):
+    """Keep the last `size` things used, by key; each is fetched once however many ask for it together."""
+
+    def __init__(self, size: int, fetch: Callable[[K], Awaitable[V]]) -> None:
+        self._size = size
+        self._fetch = fetch
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._under_way: dict[K, asyncio.Task[V]] = {}
+
+    def peek(self, key: K) -> V | None:
+        """Answer at once with what is kept, or None."""
+        kept = self._kept.get(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+        return kept
+
+    async def fetch(self, key: K) -> V:
+        """Fetch anew, together with everybody else who is waiting for the same key."""
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self._fetch_and_keep(key))
+            self._under_way[key] = task
+        # One visitor who hangs up must not take the answer away from the others.
+        return await asyncio.shield(task)
+
+    def forget(self, key: K) -> None:
+        """Drop what is kept under a key."""
+        self._kept.pop(key, None)
+
+    async def _fetch_and_keep(self, key: K) -> V:
+        try:
+            value = await self._fetch(key)
+        finally:
+            del self._under_way[key]
+        self._kept[key] = value
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return value
+
+
+class Entry:
+    """Hold one version of a code with what this process believes of its room."""
+
+    def __init__(self, code: Code, roster: Roster) -> None:
+        self.code = code
+        self.roster = roster
+        self.outdated = False
+        self._proposal: Proposal | None = None
+
+    def proposal(self, now: datetime) -> Proposal:
+        """Offer the same proposal until its time is up or something was learned."""
+        kept = self._proposal
+        if kept is None or (kept.valid_until is not None and now >= kept.valid_until):
+            kept = self._proposal = propose(self.roster, now)
+        return kept
+
+    def learn(self, proposal: Proposal | None, reply: BlockReply) -> None:
+        """Take in what the counters told along with their verdicts."""
+        if reply.resync or any(answer.verdict is Verdict.STALE for answer in reply.answers):
+            self.outdated = True
+        if reply.reopened:
+            self.roster.reopened(reply.reopened, reply.seq)
+            self._proposal = None
+        if proposal is not None and reply.full:
+            for i in reply.full:
+                self.roster.found_full(proposal.candidates[i].target)
+            self._proposal = None
+
+
+class Recaller:
+    """Find slugs and codes for scans; publish what an edit has changed."""
+
+    def __init__(
+        self, database: Database, redis: Redis, drain: Drain, clock: Callable[[], datetime], *, slugs: int, codes: int
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._drain = drain
+        self._clock = clock
+        self._slugs: Memory[Slug, Printed | Unknown] = Memory(slugs, self._find_slug)
+        self._codes: Memory[CodeId, Entry] = Memory(codes, self._read_entry)
+
+    async def slug(self, slug: Slug) -> Printed | None:
+        """Tell what a slug stands for; None when it was never given.
+
+        Cost: nothing for a known slug; one Redis round trip for one known to be unknown; else one query.
+        Raises: StoreAway, CountersAway.
+        """
+        found = self._slugs.peek(slug)
+        if isinstance(found, Printed):
+            return found
+        if found is None or found.until <= self._clock() or found.slugs_made != await self._slugs_made():
+            found = await self._slugs.fetch(slug)
+        return found if isinstance(found, Printed) else None
+
+    async def entry(self, code: CodeId) -> Entry:
+        """Recall a code as this process last read it.
+
+        Raises: StoreAway, CountersAway — when it was never read, or has to be read again.
+        """
+        kept = self._codes.peek(code)
+        return kept if kept is not None and not kept.outdated else await self._codes.fetch(code)
+
+    def remembered(self, code: CodeId) -> Entry | None:
+        """Recall a code without asking anybody, for when nobody can be asked."""
+        return self._codes.peek(code)
+
+    async def reread(self, stale: Entry) -> Entry:
+        """Read a code again because the counters judge by another version, unless that was done meanwhile."""
+        kept = self._codes.peek(stale.code.id)
+        if kept is not None and kept is not stale and not kept.outdated:
+            return kept
+        return await self._codes.fetch(stale.code.id)
+
+    async def refresh(self, code: CodeId) -> None:
+        """Read and publish a code after an edit.
+
+        Raises: StoreAway, CountersAway — the mark of the edit stands, so the next scan does the same.
+        """
+        await self._codes.fetch(code)
+
+    async def _slugs_made(self) -> int:
+        with away():
+            return int(await self._redis.get(keys.SLUGS_MADE) or 0)
+
+    async def _find_slug(self, slug: Slug) -> Printed | Unknown:
+        # Asked before the record is: a slug made in between counts as one more than we know.
+        made = await self._slugs_made()
+        async with self._database.reading() as connection:
+            return await find_slug(connection, slug) or Unknown(made, self._clock() + UNKNOWN_FOR)
+
+    async def _read_entry(self, code_id: CodeId) -> Entry:
+        workspace = await self._workspace_of(code_id)
+        for _ in range(_ATTEMPTS):
+            expected = await versions.in_force(self._redis, workspace, code_id)
+            if not expected.counted:
+                # Totals are the whole truth only when nothing waits to be recorded.
+                await self._drain.all_of(workspace)
+            async with self._database.writing() as connection:
+                code = await read_code(connection, code_id)
+                totals = await read_totals(connection, code_id)
+            published = await self._publish(code, expected, totals)
+            if published is not None:
+                return Entry(code, Roster(code, published.taken, published.seq))
+        raise StoreAway
+
+    async def _publish(self, code: Code, expected: versions.InForce, totals: Totals) -> versions.Published | None:
+        if expected.counted:
+            floor = {target: Places(inside, 0) for target, inside in totals.members.items()}
+        else:
+            floor = {target: Places(taken, held) for target, (taken, held) in totals.given.items()}
+        return await versions.publish(
+            self._redis,
+            code.workspace_id,
+            code.id,
+            expected=expected,
+            version=code.version,
+            floor=floor,
+            seats=totals.seats + SEAT_GAP if totals.seats else 0,
+            now=self._clock(),
+        )
+
+    async def _workspace_of(self, code: CodeId) -> WorkspaceId:
+        kept = self._codes.peek(code)
+        if kept is not None:
+            return kept.code.workspace_id
+        async with self._database.reading() as connection:
+            return await find_workspace(connection, code)

@@ -1,0 +1,145 @@
+"""Take late holds back, prove that counters and record agree (核验), and rebuild one from the other (重建)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from redis.asyncio import Redis
+
+from app.counters import audit
+from app.counters.claims import Block, settle
+from app.counters.counts import Places
+from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.shifts import local_day
+from app.services.draining import Drain
+from app.services.recalling import Recaller
+from app.store import records
+from app.store.database import Database
+from app.store.snapshots import read_zone
+from app.telemetry import RELEASED_SWEEPS
+
+_SWEEP: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Name one place where two tellings of the same thing disagree."""
+
+    workspace: WorkspaceId
+    code: CodeId
+    target: TargetId
+    what: str
+    counted: int
+    recorded: int
+
+    def __str__(self) -> str:
+        place = f"workspace {self.workspace} code {self.code} target {self.target}"
+        return f"{place}: {self.what}: counters say {self.counted}, record says {self.recorded}"
+
+
+class Reconciler:
+    """Keep counters and record in agreement."""
+
+    def __init__(
+        self, database: Database, redis: Redis, drain: Drain, recaller: Recaller, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._drain = drain
+        self._recaller = recaller
+        self._clock = clock
+
+    async def sweep(self, workspace: WorkspaceId) -> int:
+        """Take back the holds that ran out and that no scan has met since; answer with the codes swept.
+
+        Metrics: `huoma_hold_sweeps_total`.
+        Cost: one Redis command when nothing is late.
+        """
+        now = self._clock()
+        now_ms = int(now.timestamp() * 1000)
+        late = await audit.late(self._redis, workspace, now_ms, _SWEEP)
+        if late:
+            async with self._database.reading() as connection:
+                zone = await read_zone(connection, workspace)
+            # No ask and no proposal: what is left of a settlement is that late holds come back.
+            blocks = [Block(code, 0, 0, 0, None, ()) for code in late]
+            await settle(self._redis, workspace, now_ms, local_day(now, zone), blocks)
+            RELEASED_SWEEPS.inc(len(late))
+        return len(late)
+
+    async def verify(self, workspace: WorkspaceId) -> list[Difference]:
+        """Compare events with totals, and totals with counters; an empty list proves that all agree.
+
+        The record stands still meanwhile: its position is locked, and what the stream holds beyond it is added.
+        Raises: StoreAway, CountersAway.
+        """
+        await self._drain.all_of(workspace)
+        async with self._database.writing() as connection:
+            at = await records.lock_position(connection, workspace, wait=True)
+            assert at is not None
+            totals = await records.totals_of(connection, workspace)
+            found = self._against_events(workspace, totals, await records.retold(connection, workspace))
+            by_code: dict[CodeId, list[TargetId]] = {}
+            for target, (code, *_) in totals.items():
+                by_code.setdefault(code, []).append(target)
+            for code, targets in by_code.items():
+                found += await self._against_counters(workspace, at, code, targets, totals)
+        return found
+
+    async def rebuild(self, workspace: WorkspaceId) -> int:
+        """Throw the counters of a workspace's codes away and restore them from the record; answer with how many.
+
+        What is held becomes taken for good: the safe side. Restoring a code first records everything that waits.
+        Raises: StoreAway, CountersAway — what was thrown away is restored by the next scan.
+        """
+        async with self._database.reading() as connection:
+            codes = await records.codes_of(connection, workspace)
+        for code in codes:
+            await audit.drop(self._redis, workspace, code)
+            await self._recaller.refresh(code)
+        return len(codes)
+
+    def _against_events(
+        self,
+        workspace: WorkspaceId,
+        totals: dict[TargetId, tuple[CodeId, int, int, int]],
+        retold: dict[TargetId, tuple[int, int]],
+    ) -> list[Difference]:
+        found = []
+        for target, (code, _members, held, seen) in totals.items():
+            held_again, seen_again = retold.get(target, (0, 0))
+            if held != held_again:
+                found.append(Difference(workspace, code, target, "held by events", held_again, held))
+            if seen != seen_again:
+                found.append(Difference(workspace, code, target, "seen by events", seen_again, seen))
+        return found
+
+    async def _against_counters(
+        self,
+        workspace: WorkspaceId,
+        at: records.Position,
+        code: CodeId,
+        targets: Sequence[TargetId],
+        totals: dict[TargetId, tuple[CodeId, int, int, int]],
+    ) -> list[Difference]:
+        counted = await audit.snapshot(self._redis, workspace, code, targets, at.epoch, at.entry)
+        if not counted.counted:
+            # Nothing is counted until the next scan rebuilds it, so nothing can disagree.
+            return []
+        moves = records.fold(counted.events).targets
+        found = []
+        for target in targets:
+            _code, members, held, seen = totals[target]
+            move = moves.get(target, records.Move(code))
+            if move.members is not None:
+                members, seen = move.members, 0
+            held += move.held
+            have = counted.places.get(target, Places(members, 0))
+            for what, counts, recorded in (
+                ("places taken", have.taken, members + held + seen + move.seen),
+                ("places held", have.held, held),
+            ):
+                if counts != recorded:
+                    found.append(Difference(workspace, code, target, what, counts, recorded))
+        return found

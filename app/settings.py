@@ -1,0 +1,98 @@
+"""Read every knob from the environment. Only the roots read this; everybody else is handed what he needs."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+PREFIX = "HUOMA_"
+
+
+def _knob(default: Any, says: str) -> Any:
+    return field(default=default, metadata={"says": says})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold the settings; each is the variable `HUOMA_` and its name in capitals."""
+
+    database_url: str = _knob(
+        "", "PostgreSQL, `postgresql+asyncpg://…`; empty starts a private one in the data directory."
+    )
+    redis_url: str = _knob("", "Redis ≥ 6.2, `redis://…`; empty starts a private one in the data directory.")
+    data_dir: Path = _knob(Path("data"), "Where the private servers and the secret are kept.")
+    host: str = _knob("127.0.0.1", "Address to listen on.")
+    port: int = _knob(8000, "Port to listen on; 0 takes a free one.")
+    public_url: str = _knob("", "What is printed in front of every slug; `http://host:port` when empty.")
+    bootstrap_key: str = _knob("", "Admin key of the first workspace; made and shown once when empty.")
+    secret: str = _knob(
+        "", "Signs seats; at least 16 characters. Several, comma-separated: the first signs, all are believed."
+    )
+    workers: int = _knob(1, "Web processes.")
+    redis_connections: int = _knob(8, "Redis connections of one process.")
+    redis_timeout_seconds: float = _knob(1.0, "Time for one Redis reply before it counts as away.")
+    database_connections: int = _knob(5, "PostgreSQL connections of one process.")
+    database_connect_seconds: float = _knob(2.0, "Time for a PostgreSQL connection before it counts as away.")
+    database_statement_seconds: float = _knob(30.0, "Time for one statement.")
+    slugs_remembered: int = _knob(100_000, "Slugs one process remembers.")
+    codes_remembered: int = _knob(2_000, "Codes one process remembers.")
+    keep_alive_seconds: int = _knob(30, "Time an idle HTTP connection stays open.")
+    shutdown_seconds: float = _knob(10.0, "Time for what is in flight when the process is told to stop.")
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read what is set.
+
+        Raises: ValueError — a value that cannot be read, or a variable `HUOMA_…` that nobody knows.
+        """
+        known = {PREFIX + knob.name.upper(): knob for knob in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, text in environment.items():
+            if name.startswith(PREFIX) and name not in known:
+                raise ValueError(f"There is no setting {name}. There are: {', '.join(known)}.")
+            if name in known and text:
+                values[known[name].name] = _convert(name, known[name].type, text)
+        return cls(**values)
+
+    def environment(self) -> dict[str, str]:
+        """Spell the settings as the environment of a child process, beside what is there."""
+        ours = {PREFIX + knob.name.upper(): str(getattr(self, knob.name)) for knob in fields(self)}
+        return {**os.environ, **ours}
+
+    @property
+    def url(self) -> str:
+        """Name what stands in front of every slug."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+    def secrets(self) -> list[bytes]:
+        """Name the signing secrets, the one that signs first; the data directory keeps one when none is set."""
+        if self.secret:
+            return [part.strip().encode() for part in self.secret.split(",")]
+        path = self.data_dir / "secret"
+        if not path.exists():
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            _write_once(path, secrets.token_urlsafe(32))
+        return [path.read_bytes().strip()]
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a file that only its owner may read; the first of two writers wins."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()
+
+
+def _convert(name: str, kind: Any, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} cannot be read as {kind.__name__}.") from None

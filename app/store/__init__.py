@@ -1,0 +1,1 @@
+"""Keep the record in PostgreSQL: workspaces, codes, targets, keys, events and totals."""

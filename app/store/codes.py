@@ -1,0 +1,102 @@
+"""Keep live codes (活码) and the slugs they are printed under."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.domain.code import CodeId, CodeKind, Slug, Strategy, TargetId, WorkspaceId
+from app.store.database import Reading, Writing
+from app.store.tables import codes, slugs, targets
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRecord:
+    """Hold a code as its marketer set it up; `version` counts every edit of it and of its targets."""
+
+    id: CodeId
+    workspace_id: WorkspaceId
+    name: str
+    kind: CodeKind
+    strategy: Strategy
+    slug: Slug
+    hold_seconds: int
+    sticky_days: int
+    wechat_only: bool
+    landing_title: str | None
+    landing_notice: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None
+
+
+async def insert(tx: Writing, code: CodeRecord) -> bool:
+    """Write a new code and its slug; False when the slug was ever given before, and the transaction must be undone."""
+    values = {column.name: getattr(code, column.name) for column in codes.columns}
+    made = await tx.execute(upsert(codes).values(values).on_conflict_do_nothing().returning(codes.c.id))
+    if made.one_or_none() is None:
+        return False
+    printed = await tx.execute(
+        upsert(slugs)
+        .values(slug=code.slug, workspace_id=code.workspace_id, code_id=code.id, channel=0)
+        .on_conflict_do_nothing()
+        .returning(slugs.c.slug)
+    )
+    return printed.one_or_none() is not None
+
+
+async def find(connection: Reading | Writing, workspace: WorkspaceId, code: CodeId) -> CodeRecord | None:
+    """Read one code of a workspace, a closed one too."""
+    row = (await connection.execute(_one(workspace, code))).one_or_none()
+    return None if row is None else _record(row)
+
+
+async def lock(tx: Writing, workspace: WorkspaceId, code: CodeId) -> CodeRecord | None:
+    """Read one code and keep everybody else from editing or publishing it until the transaction ends."""
+    row = (await tx.execute(_one(workspace, code).with_for_update())).one_or_none()
+    return None if row is None else _record(row)
+
+
+async def lock_of_target(tx: Writing, workspace: WorkspaceId, target: TargetId) -> CodeRecord | None:
+    """Lock the code that a target is part of."""
+    code = await tx.scalar(
+        sa.select(targets.c.code_id).where(
+            targets.c.workspace_id == workspace, targets.c.id == target, targets.c.removed_at.is_(None)
+        )
+    )
+    return None if code is None else await lock(tx, workspace, CodeId(code))
+
+
+async def page(
+    connection: Reading, workspace: WorkspaceId, before: CodeId | None, size: int, *, closed: bool
+) -> list[CodeRecord]:
+    """Read a page of a workspace's codes, newest first: those open, or those closed."""
+    query = sa.select(codes).where(codes.c.workspace_id == workspace)
+    query = query.where(codes.c.closed_at.is_not(None) if closed else codes.c.closed_at.is_(None))
+    if before is not None:
+        query = query.where(codes.c.id < before)
+    return [_record(row) for row in await connection.execute(query.order_by(codes.c.id.desc()).limit(size))]
+
+
+async def bump(tx: Writing, code: CodeRecord, now: datetime, values: Mapping[str, object] | None = None) -> CodeRecord:
+    """Change a locked code and count its version up; with no values, something of it was changed elsewhere."""
+    query = (
+        sa.update(codes)
+        .where(codes.c.workspace_id == code.workspace_id, codes.c.id == code.id)
+        .values(**values or {}, version=codes.c.version + 1, updated_at=now)
+        .returning(codes)
+    )
+    return _record((await tx.execute(query)).one())
+
+
+def _one(workspace: WorkspaceId, code: CodeId) -> sa.Select[Any]:
+    return sa.select(codes).where(codes.c.workspace_id == workspace, codes.c.id == code)
+
+
+def _record(row: sa.Row[Any]) -> CodeRecord:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return CodeRecord(**values | {"kind": CodeKind(row.kind), "strategy": Strategy(row.strategy)})

@@ -1,0 +1,150 @@
+"""Read a code as scans see it. The only queries a scan can ever cause, and only when its process does not know."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from app.domain.code import Code, CodeId, CodeKind, Slug, Strategy, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.payload import TargetKind
+from app.store.database import Reading, Writing
+from app.store.tables import code_totals, codes, qr_revisions, slugs, target_totals, targets, workspaces
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a slug stands for, for ever; `channel` is 0 for the code's own."""
+
+    workspace: WorkspaceId
+    code: CodeId
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the record says of one code.
+
+    Shapes: `members` of targets that have any; `given` (places taken: members + seen + held; those only held) of
+    targets with a place taken; `seats` ever given.
+    """
+
+    members: dict[TargetId, int]
+    given: dict[TargetId, tuple[int, int]]
+    seats: int
+
+
+async def find_slug(connection: Reading, slug: Slug) -> Printed | None:
+    """Look up what is printed. Cost: one query by primary key."""
+    row = (
+        await connection.execute(
+            sa.select(slugs.c.workspace_id, slugs.c.code_id, slugs.c.channel).where(slugs.c.slug == slug)
+        )
+    ).one_or_none()
+    return None if row is None else Printed(WorkspaceId(row[0]), CodeId(row[1]), row[2])
+
+
+async def find_workspace(connection: Reading, code: CodeId) -> WorkspaceId:
+    """Look up whose a code is. Cost: one query by primary key."""
+    row = await connection.execute(sa.select(codes.c.workspace_id).where(codes.c.id == code))
+    return WorkspaceId(row.scalar_one())
+
+
+async def read_zone(connection: Reading, workspace: WorkspaceId) -> str:
+    """Read the time zone of a workspace, an IANA name. Cost: one query."""
+    row = await connection.execute(sa.select(workspaces.c.time_zone).where(workspaces.c.id == workspace))
+    return str(row.scalar_one())
+
+
+async def read_code(connection: Writing, code: CodeId) -> Code:
+    """Read a code with its targets, waiting for any edit of it that is under way.
+
+    The row is locked against edits until the transaction ends, so what is read is what is in force.
+    Cost: two queries.
+    """
+    row = (
+        await connection.execute(
+            sa.select(codes, workspaces.c.time_zone)
+            .join(workspaces, workspaces.c.id == codes.c.workspace_id)
+            .where(codes.c.id == code)
+            .with_for_update(read=True, of=codes)
+        )
+    ).one()
+    return Code(
+        id=code,
+        workspace_id=WorkspaceId(row.workspace_id),
+        name=row.name,
+        kind=CodeKind(row.kind),
+        strategy=Strategy(row.strategy),
+        version=row.version,
+        time_zone=row.time_zone,
+        targets=tuple(await _read_targets(connection, code)),
+        hold_seconds=row.hold_seconds,
+        sticky_days=row.sticky_days,
+        wechat_only=row.wechat_only,
+        landing_title=row.landing_title,
+        landing_notice=row.landing_notice,
+        closed=row.closed_at is not None,
+    )
+
+
+async def read_totals(connection: Reading | Writing, code: CodeId) -> Totals:
+    """Read what the record has counted for one code. Cost: two queries."""
+    rows = await connection.execute(
+        sa.select(target_totals.c.target_id, target_totals.c.members, target_totals.c.seen, target_totals.c.held).where(
+            target_totals.c.code_id == code
+        )
+    )
+    members, given = {}, {}
+    for target, inside, seen, held in rows:
+        if inside:
+            members[TargetId(target)] = inside
+        if inside + seen + held:
+            given[TargetId(target)] = (inside + seen + held, held)
+    seats = await connection.scalar(sa.select(code_totals.c.seats).where(code_totals.c.code_id == code))
+    return Totals(members, given, seats or 0)
+
+
+async def read_picture(connection: Reading, target: TargetId, revision: int) -> tuple[bytes, str] | None:
+    """Read the uploaded picture of one QR revision, stripped of all but its pixels. Cost: one query."""
+    row = (
+        await connection.execute(
+            sa.select(qr_revisions.c.picture, qr_revisions.c.picture_media_type).where(
+                qr_revisions.c.target_id == target, qr_revisions.c.number == revision
+            )
+        )
+    ).one_or_none()
+    return None if row is None or row[0] is None else (row[0], row[1])
+
+
+async def _read_targets(connection: Writing, code: CodeId) -> Sequence[Target]:
+    rows = await connection.execute(
+        sa.select(
+            targets.c.id,
+            targets.c.name,
+            targets.c.kind,
+            targets.c.payload,
+            targets.c.status,
+            targets.c.member_limit,
+            targets.c.weight,
+            targets.c.expires_at,
+            targets.c.display,
+            targets.c.revision,
+        )
+        .where(targets.c.code_id == code, targets.c.removed_at.is_(None))
+        .order_by(targets.c.position, targets.c.id)
+    )
+    return [
+        Target(
+            TargetId(row[0]),
+            row[1],
+            TargetKind(row[2]),
+            row[3],
+            TargetStatus(row[4]),
+            row[5],
+            row[6],
+            row[7],
+            row[8],
+            row[9],
+        )
+        for row in rows
+    ]

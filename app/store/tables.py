@@ -1,0 +1,217 @@
+"""Declare every table. The migrations must agree with this file; a check compares them."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[str]:
+    return sa.Column("id", sa.Text, primary_key=True)
+
+
+def _instant(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
+    default = None if nullable else sa.func.now()
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, server_default=default)
+
+
+def _workspace() -> sa.Column[str]:
+    return sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspaces.id"), nullable=False)
+
+
+workspaces = sa.Table(
+    "workspaces",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("time_zone", sa.Text, nullable=False),
+    sa.Column("defaults", pg.JSONB, nullable=False, server_default="{}"),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    _instant("created_at"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _workspace(),
+    sa.Column("name", sa.Text, nullable=False),
+    # SHA-256 of a key with 160 random bits: nothing to guess, so nothing to slow down.
+    sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("hint", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    _instant("created_at"),
+    _instant("expires_at", nullable=True),
+    _instant("revoked_at", nullable=True),
+    sa.CheckConstraint("scope in ('read', 'write', 'admin')", name="scope"),
+    sa.Index(None, "workspace_id", "id"),
+)
+
+codes = sa.Table(
+    "codes",
+    metadata,
+    _id(),
+    _workspace(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("slug", sa.Text, nullable=False, unique=True),
+    sa.Column("hold_seconds", sa.Integer, nullable=False),
+    sa.Column("sticky_days", sa.Integer, nullable=False),
+    sa.Column("wechat_only", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("landing_title", sa.Text),
+    sa.Column("landing_notice", sa.Text),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    _instant("created_at"),
+    _instant("updated_at"),
+    _instant("closed_at", nullable=True),
+    sa.Index(None, "workspace_id", "id"),
+)
+
+# Every slug ever printed, for ever: a closed code keeps its slug, so that no print can come to mean something else.
+slugs = sa.Table(
+    "slugs",
+    metadata,
+    sa.Column("slug", sa.Text, primary_key=True),
+    _workspace(),
+    sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), nullable=False),
+    # 0 is the code's own slug; channels count from 1.
+    sa.Column("channel", sa.Integer, nullable=False, server_default="0"),
+    sa.Index(None, "code_id", "channel", unique=True),
+)
+
+targets = sa.Table(
+    "targets",
+    metadata,
+    _id(),
+    _workspace(),
+    sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("member_limit", sa.BigInteger, nullable=False),
+    sa.Column("weight", sa.Integer, nullable=False),
+    sa.Column("display", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="1"),
+    _instant("expires_at", nullable=True),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    _instant("created_at"),
+    _instant("updated_at"),
+    _instant("removed_at", nullable=True),
+    sa.CheckConstraint("status in ('live', 'paused')", name="status"),
+    sa.CheckConstraint("member_limit >= 0", name="member_limit"),
+    sa.CheckConstraint("weight > 0", name="weight"),
+    sa.Index(None, "code_id", "position", "id"),
+    # Asked with every upload: is this very QR there already?
+    sa.Index(None, "code_id", "payload", postgresql_where=sa.text("removed_at is null")),
+    sa.Index(None, "workspace_id", "id"),
+)
+
+# Every QR a target ever showed (实码). `picture` is the upload with all but its pixels stripped; `expires_at` is what the
+# QR itself says, whatever a marketer set on the target.
+qr_revisions = sa.Table(
+    "qr_revisions",
+    metadata,
+    sa.Column("target_id", sa.Text, sa.ForeignKey("targets.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    _workspace(),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("picture", sa.LargeBinary),
+    sa.Column("picture_media_type", sa.Text),
+    _instant("expires_at", nullable=True),
+    _instant("created_at"),
+)
+
+# Moved by the drain only, but for `members` of a target that is born with some inside.
+target_totals = sa.Table(
+    "target_totals",
+    metadata,
+    sa.Column("target_id", sa.Text, sa.ForeignKey("targets.id"), primary_key=True),
+    _workspace(),
+    sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), nullable=False),
+    sa.Column("members", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("held", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("seen", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index(None, "code_id"),
+)
+
+code_totals = sa.Table(
+    "code_totals",
+    metadata,
+    sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), primary_key=True),
+    _workspace(),
+    sa.Column("seats", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+# Adds an account took on one local day, over all codes.
+account_days = sa.Table(
+    "account_days",
+    metadata,
+    _workspace(),
+    sa.Column("account_id", sa.Text, nullable=False),
+    # Days since 1970-01-01 in the workspace's zone, as the counters name them.
+    sa.Column("day", sa.Integer, nullable=False),
+    sa.Column("adds", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("workspace_id", "account_id", "day"),
+)
+
+# How far into which life of a workspace's stream the record has come.
+stream_positions = sa.Table(
+    "stream_positions",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspaces.id"), primary_key=True),
+    sa.Column("epoch", sa.Text, nullable=False),
+    sa.Column("entry", sa.Text, nullable=False),
+    _instant("moved_at"),
+)
+
+# Partitioned by day (UTC). No foreign keys: the drain writes it by the ten thousand and it is dropped by the day.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("workspace_id", sa.Text, nullable=False),
+    sa.Column("entry_ms", sa.BigInteger, nullable=False),
+    sa.Column("entry_seq", sa.BigInteger, nullable=False),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("code_id", sa.Text, nullable=False),
+    sa.Column("target_id", sa.Text, nullable=False),
+    sa.Column("account_id", sa.Text, nullable=False),
+    sa.Column("day", sa.Integer, nullable=False),
+    sa.Column("seat", sa.BigInteger, nullable=False),
+    sa.Column("channel", sa.Integer, nullable=False),
+    sa.Column("visitor", sa.Text, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("at", "workspace_id", "entry_ms", "entry_seq", "n"),
+    sa.Index(None, "code_id", "at"),
+    postgresql_partition_by="RANGE (at)",
+)
+
+# Answers to POSTs that carried an Idempotency-Key, so that a repeat changes nothing. A row is written in the transaction
+# of what it answers for; no key in clear is ever in a body.
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    _workspace(),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    # JSON, not JSONB: the repeat is answered with the same fields in the same order.
+    sa.Column("body", pg.JSON, nullable=False),
+    _instant("created_at"),
+    sa.PrimaryKeyConstraint("workspace_id", "key"),
+    sa.Index(None, "workspace_id", "created_at"),
+)

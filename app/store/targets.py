@@ -1,0 +1,203 @@
+"""Keep targets (子码) and every QR they ever showed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from app.domain.code import CodeId, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.payload import TargetKind
+from app.store.database import Reading, Writing
+from app.store.tables import qr_revisions, target_totals, targets
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRecord:
+    """Hold a target as its marketer set it up, with what the record has counted; `version` counts its edits."""
+
+    target: Target
+    workspace_id: WorkspaceId
+    code_id: CodeId
+    position: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    members: int = 0
+    held: int = 0
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Hold one QR of a target (实码); `expires_at` is what the QR itself says, not what a marketer set."""
+
+    target_id: TargetId
+    number: int
+    payload: str
+    expires_at: datetime | None
+    picture: bytes | None
+    picture_media_type: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Say how many targets a code has, and where the last one stands."""
+
+    count: int
+    last_position: int
+
+
+_COLUMNS: Final = (
+    targets,
+    sa.func.coalesce(target_totals.c.members, 0).label("members"),
+    sa.func.coalesce(target_totals.c.held, 0).label("held"),
+    sa.func.coalesce(target_totals.c.seen, 0).label("seen"),
+)
+_WITH_TOTALS: Final = targets.outerjoin(target_totals, target_totals.c.target_id == targets.c.id)
+
+
+async def insert(tx: Writing, records: Sequence[TargetRecord], revisions: Sequence[Revision]) -> None:
+    """Write new targets, each with its first QR.
+
+    Cost: three statements, whatever the number of targets.
+    """
+    workspace = records[0].workspace_id
+    await tx.execute(sa.insert(targets), [_values(record) for record in records])
+    await tx.execute(sa.insert(qr_revisions), [_revision_values(workspace, revision) for revision in revisions])
+    totals = [
+        {"target_id": r.target.id, "workspace_id": workspace, "code_id": r.code_id, "members": r.members}
+        for r in records
+        if r.members
+    ]
+    if totals:
+        await tx.execute(sa.insert(target_totals), totals)
+
+
+async def insert_revision(tx: Writing, workspace: WorkspaceId, revision: Revision) -> None:
+    """Write a fresh QR of a target that has had others."""
+    await tx.execute(sa.insert(qr_revisions), [_revision_values(workspace, revision)])
+
+
+async def find(connection: Reading | Writing, workspace: WorkspaceId, target: TargetId) -> TargetRecord | None:
+    """Read one target of a workspace, unless it was removed."""
+    query = (
+        sa.select(*_COLUMNS)
+        .select_from(_WITH_TOTALS)
+        .where(targets.c.workspace_id == workspace, targets.c.id == target, targets.c.removed_at.is_(None))
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _record(row)
+
+
+async def page(
+    connection: Reading, workspace: WorkspaceId, code: CodeId, after: tuple[int, TargetId] | None, size: int
+) -> list[TargetRecord]:
+    """Read a page of a code's targets, in the order in which they fill."""
+    query = sa.select(*_COLUMNS).select_from(_WITH_TOTALS).where(*_of_code(workspace, code))
+    if after is not None:
+        query = query.where(sa.tuple_(targets.c.position, targets.c.id) > sa.tuple_(*map(sa.literal, after)))
+    rows = await connection.execute(query.order_by(targets.c.position, targets.c.id).limit(size))
+    return [_record(row) for row in rows]
+
+
+async def measure(tx: Writing, workspace: WorkspaceId, code: CodeId) -> Row:
+    """Count a code's targets and find the end of the row."""
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(targets.c.position), 0))
+    row = (await tx.execute(query.where(*_of_code(workspace, code)))).one()
+    return Row(row[0], row[1])
+
+
+async def payloads_there(tx: Writing, workspace: WorkspaceId, code: CodeId, payloads: Sequence[str]) -> frozenset[str]:
+    """Tell which of some payloads a target of the code shows already."""
+    query = sa.select(targets.c.payload).where(*_of_code(workspace, code), targets.c.payload.in_(payloads))
+    return frozenset(row[0] for row in await tx.execute(query))
+
+
+async def find_revision(tx: Writing, record: TargetRecord) -> tuple[datetime | None, bool]:
+    """Read of a target's present QR when it says that it dies, and whether it came as a picture."""
+    query = sa.select(qr_revisions.c.expires_at, qr_revisions.c.picture.is_not(None)).where(
+        qr_revisions.c.workspace_id == record.workspace_id,
+        qr_revisions.c.target_id == record.target.id,
+        qr_revisions.c.number == record.target.revision,
+    )
+    row = (await tx.execute(query)).one()
+    return row[0], row[1]
+
+
+async def update(tx: Writing, record: TargetRecord, now: datetime, values: Mapping[str, object]) -> TargetRecord | None:
+    """Change a target and count its version up; None when `values` removed it."""
+    await tx.execute(
+        sa.update(targets)
+        .where(targets.c.workspace_id == record.workspace_id, targets.c.id == record.target.id)
+        .values(**values, version=targets.c.version + 1, updated_at=now)
+    )
+    return await find(tx, record.workspace_id, record.target.id)
+
+
+def _of_code(workspace: WorkspaceId, code: CodeId) -> tuple[sa.ColumnElement[bool], ...]:
+    return (targets.c.workspace_id == workspace, targets.c.code_id == code, targets.c.removed_at.is_(None))
+
+
+def _values(record: TargetRecord) -> dict[str, object]:
+    target = record.target
+    return {
+        "id": target.id,
+        "workspace_id": record.workspace_id,
+        "code_id": record.code_id,
+        "position": record.position,
+        "name": target.name,
+        "kind": target.kind.value,
+        "status": target.status.value,
+        "member_limit": target.member_limit,
+        "weight": target.weight,
+        "display": target.display,
+        "payload": target.payload,
+        "revision": target.revision,
+        "expires_at": target.expires_at,
+        "version": record.version,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+    }
+
+
+def _revision_values(workspace: WorkspaceId, revision: Revision) -> dict[str, object]:
+    return {
+        "target_id": revision.target_id,
+        "number": revision.number,
+        "workspace_id": workspace,
+        "payload": revision.payload,
+        "picture": revision.picture,
+        "picture_media_type": revision.picture_media_type,
+        "expires_at": revision.expires_at,
+        "created_at": revision.created_at,
+    }
+
+
+def _record(row: sa.Row[Any]) -> TargetRecord:
+    target = Target(
+        id=TargetId(row.id),
+        name=row.name,
+        kind=TargetKind(row.kind),
+        payload=row.payload,
+        status=TargetStatus(row.status),
+        member_limit=row.member_limit,
+        weight=row.weight,
+        expires_at=row.expires_at,
+        display=row.display,
+        revision=row.revision,
+    )
+    return TargetRecord(
+        target=target,
+        workspace_id=WorkspaceId(row.workspace_id),
+        code_id=CodeId(row.code_id),
+        position=row.position,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        members=row.members,
+        held=row.held,
+        seen=row.seen,
+    )

@@ -1,0 +1,262 @@
+"""Shape what the API gives."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from app.domain import limits
+from app.domain.code import CodeKind, Display, Strategy, TargetState, TargetStatus
+from app.domain.payload import TargetKind
+from app.domain.workspace import Scope, Workspace
+from app.services.viewing import TargetView
+from app.store.codes import CodeRecord
+from app.store.keys import ApiKey
+from app.web.schemas import LANDING, PAYLOAD, Landing, example
+
+T = TypeVar("T")
+
+ID: Final = "3kq0x9v7a2b4c6d8"
+_WHEN: Final = "2026-11-21T02:00:00Z"
+
+
+class CodeOut(BaseModel):
+    """A live code. `version` counts every edit of it and of its targets, and is its ETag."""
+
+    model_config = example(
+        id=ID, name="春日护肤交流群", kind="group", strategy="fill", slug="spring26", url="https://qr.example/spring26",
+        hold_seconds=90, sticky_days=30, wechat_only=False, landing=LANDING, version=1,
+        created_at=_WHEN, updated_at=_WHEN, closed_at=None,
+    )  # fmt: skip
+
+    id: str
+    name: str
+    kind: CodeKind
+    strategy: Strategy
+    slug: str
+    url: str
+    hold_seconds: int
+    sticky_days: int
+    wechat_only: bool
+    landing: Landing | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None
+
+    @classmethod
+    def of(cls, code: CodeRecord, url: Callable[[CodeRecord], str]) -> "CodeOut":
+        """Show a code."""
+        landing = None
+        if code.landing_title or code.landing_notice:
+            landing = Landing(title=code.landing_title, notice=code.landing_notice)
+        return cls(
+            id=code.id,
+            name=code.name,
+            kind=code.kind,
+            strategy=code.strategy,
+            slug=code.slug,
+            url=url(code),
+            hold_seconds=code.hold_seconds,
+            sticky_days=code.sticky_days,
+            wechat_only=code.wechat_only,
+            landing=landing,
+            version=code.version,
+            created_at=code.created_at,
+            updated_at=code.updated_at,
+            closed_at=code.closed_at,
+        )
+
+
+class TargetOut(BaseModel):
+    """A target as a scan would find it now: `taken = members + held + seen`.
+
+    `counts` is `live` when Redis told them, and `recorded` when it could not be asked or knows nothing of the target.
+    """
+
+    model_config = example(
+        id=ID, code_id=ID, name="1群", kind="wechat_group", status="live", state="live", member_limit=200, members=12,
+        held=1, seen=30, taken=43, counts="live", weight=1, position=1024, expires_at="2026-11-28T01:00:00Z",
+        display="drawn", payload=PAYLOAD, revision=1, version=1, created_at=_WHEN, updated_at=_WHEN,
+    )  # fmt: skip
+
+    id: str
+    code_id: str
+    name: str
+    kind: TargetKind
+    status: TargetStatus
+    state: TargetState
+    member_limit: int | None = Field(description="null is unlimited.")
+    members: int
+    held: int
+    seen: int
+    taken: int
+    counts: Literal["live", "recorded"]
+    weight: int
+    position: int
+    expires_at: datetime | None
+    display: Display
+    payload: str
+    revision: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, view: TargetView, now: datetime) -> "TargetOut":
+        """Show a target."""
+        record, target = view.record, view.record.target
+        return cls(
+            id=target.id,
+            code_id=record.code_id,
+            name=target.name,
+            kind=target.kind,
+            status=target.status,
+            state=view.state(now),
+            member_limit=None if target.member_limit == limits.UNLIMITED else target.member_limit,
+            members=view.members,
+            held=view.held,
+            seen=view.seen,
+            taken=view.taken,
+            counts="live" if view.live else "recorded",
+            weight=target.weight,
+            position=record.position,
+            expires_at=target.expires_at,
+            display=target.display,
+            payload=target.payload,
+            revision=target.revision,
+            version=record.version,
+            created_at=record.created_at,
+            updated_at=record.updated_at,
+        )
+
+
+class TargetsOut(BaseModel):
+    """The targets that were created, in the order in which they were sent."""
+
+    items: list[TargetOut]
+
+
+class KeyOut(BaseModel):
+    """A key without its secret."""
+
+    model_config = example(
+        id=ID, name="console", hint="hm_Zr4x", scope="write", created_at=_WHEN, expires_at=None, revoked_at=None
+    )
+
+    id: str
+    name: str
+    hint: str
+    scope: Scope
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> "KeyOut":
+        """Show a key."""
+        return cls(
+            id=key.id,
+            name=key.name,
+            hint=key.hint,
+            scope=key.scope,
+            created_at=key.created_at,
+            expires_at=key.expires_at,
+            revoked_at=key.revoked_at,
+        )
+
+
+class MadeKeyOut(KeyOut):
+    """A new key. `key` is shown this once and never again: a repeated request is answered with null there."""
+
+    model_config = example(
+        id=ID, name="console", hint="hm_Zr4x", scope="write", created_at=_WHEN, expires_at=None, revoked_at=None,
+        key="hm_Zr4xPq81mVbT2sKd90LwYc7NfHgJ3aEuRo5iXzQt",
+    )  # fmt: skip
+
+    key: str | None
+
+
+class DefaultsOut(BaseModel):
+    """What new targets get when nobody says otherwise."""
+
+    model_config = example(expiry_margin_seconds=3600, member_limit=200)
+
+    expiry_margin_seconds: int
+    member_limit: int
+
+
+class WorkspaceOut(BaseModel):
+    """The workspace that the key belongs to."""
+
+    model_config = example(
+        id=ID, name="春日", time_zone="Asia/Shanghai", version=1, created_at=_WHEN,
+        defaults={"expiry_margin_seconds": 3600, "member_limit": 200},
+    )  # fmt: skip
+
+    id: str
+    name: str
+    time_zone: str
+    defaults: DefaultsOut
+    version: int
+    created_at: datetime
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "WorkspaceOut":
+        """Show a workspace."""
+        defaults = workspace.defaults
+        return cls(
+            id=workspace.id,
+            name=workspace.name,
+            time_zone=workspace.time_zone,
+            defaults=DefaultsOut(
+                expiry_margin_seconds=defaults.expiry_margin_seconds, member_limit=defaults.member_limit
+            ),
+            version=workspace.version,
+            created_at=workspace.created_at,
+        )
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list; send `next` back as `cursor` for the page after it, until it is null."""
+
+    items: list[T]
+    next: str | None = Field(examples=["M2txMHg5djdhMmI0YzZkOA"])
+
+
+class CodePage(Page[CodeOut]):
+    """One page of codes, newest first."""
+
+
+class TargetPage(Page[TargetOut]):
+    """One page of targets, in the order in which they fill."""
+
+
+class KeyPage(Page[KeyOut]):
+    """One page of keys, newest first."""
+
+
+class FieldProblem(BaseModel):
+    """One field or row at fault."""
+
+    where: str | None
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). `code` never changes its meaning; `where` names the field at fault, if one is."""
+
+    model_config = example(
+        type="urn:huoma:problem:not_found", title="Not Found", status=404, code="not_found", where=None,
+        detail="There is no such thing in this workspace.",
+    )  # fmt: skip
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    where: str | None
+    errors: list[FieldProblem] | None = None

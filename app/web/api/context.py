@@ -1,0 +1,61 @@
+"""Hold what routes need, put together once by the root."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from redis.asyncio import Redis
+
+from app.qr.read import Reader
+from app.services.editing import CodeEditor, Editing, Publisher
+from app.services.keeping_keys import KeyKeeper
+from app.services.keeping_workspaces import WorkspaceKeeper
+from app.services.placing import TargetEditor
+from app.services.printing import Printer
+from app.services.recounting import Recounter
+from app.services.viewing import Viewer
+from app.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """Hold every service of the API, and the one clock."""
+
+    database: Database
+    codes: CodeEditor
+    targets: TargetEditor
+    recounter: Recounter
+    viewer: Viewer
+    printer: Printer
+    keys: KeyKeeper
+    workspaces: WorkspaceKeeper
+    clock: Callable[[], datetime]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        database: Database,
+        redis: Redis,
+        publisher: Publisher,
+        reader: Reader,
+        public_url: str,
+        clock: Callable[[], datetime],
+    ) -> Self:
+        """Put the services together.
+
+        Shapes: `public_url` is what prints begin with, such as `https://qr.example`, without a slash at its end.
+        """
+        editing = Editing(database, redis, publisher)
+        return cls(
+            database=database,
+            codes=CodeEditor(editing),
+            targets=TargetEditor(editing, reader),
+            recounter=Recounter(editing),
+            viewer=Viewer(database, redis),
+            printer=Printer(database, public_url.rstrip("/")),
+            keys=KeyKeeper(database),
+            workspaces=WorkspaceKeeper(database, redis),
+            clock=clock,
+        )

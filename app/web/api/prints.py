@@ -1,0 +1,120 @@
+"""Routes of the print (印刷码): the QR of a code's URL, in the marketer's own style."""
+
+import hashlib
+from dataclasses import replace
+from typing import Annotated, Any, Final, cast
+
+from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
+
+from app.qr.draw import ErrorCorrection, PrintStyle
+from app.services.printing import Format
+from app.web.api.asking import CodePath, Context, Reading
+from app.web.api.docs import problems
+
+router = APIRouter(prefix="/codes/{code_id}", tags=["print"])
+
+_MEDIA_TYPES: Final[dict[Format, str]] = {"png": "image/png", "svg": "image/svg+xml"}
+_PLAIN: Final = PrintStyle()
+_REFUSALS = ("not_found", "closed", "bad_style", "unreadable_style", "invalid")
+_SIZE = "Pixels of the whole square, 200 to 4096."
+_BORDER = "Modules of quiet zone, 0 to 16; scanners want 4."
+_COLOUR = "#rrggbb, with or without the #."
+
+
+def _query_style(
+    size: Annotated[int, Query(description=_SIZE, examples=[1024])] = _PLAIN.size,
+    border: Annotated[int, Query(description=_BORDER, examples=[4])] = _PLAIN.border,
+    ec: Annotated[str, Query(description="Error correction: L, M, Q or H.", examples=["M"])] = _PLAIN.ec,
+    dark: Annotated[str, Query(description=_COLOUR, examples=["1a2b3c"])] = _PLAIN.dark,
+    light: Annotated[str, Query(description=_COLOUR, examples=["ffffff"])] = _PLAIN.light,
+) -> PrintStyle:
+    return _style(size, border, ec, dark, light)
+
+
+def _form_style(
+    size: Annotated[int, Form(description=_SIZE, examples=[1024])] = _PLAIN.size,
+    border: Annotated[int, Form(description=_BORDER, examples=[4])] = _PLAIN.border,
+    ec: Annotated[str, Form(description="Counts as H under a logo.", examples=["H"])] = _PLAIN.ec,
+    dark: Annotated[str, Form(description=_COLOUR, examples=["1a2b3c"])] = _PLAIN.dark,
+    light: Annotated[str, Form(description=_COLOUR, examples=["ffffff"])] = _PLAIN.light,
+) -> PrintStyle:
+    return _style(size, border, ec, dark, light)
+
+
+QueryStyle = Annotated[PrintStyle, Depends(_query_style)]
+FormStyle = Annotated[PrintStyle, Depends(_form_style)]
+IfNoneMatch = Annotated[str | None, Header(description="An ETag you have: 304 when it is still the one.")]
+
+
+def _image(*forms: Format) -> Any:
+    content = {
+        _MEDIA_TYPES[form]: {"schema": {"type": "string", "contentMediaType": _MEDIA_TYPES[form]}} for form in forms
+    }
+    return {200: {"description": "The print.", "content": content}}
+
+
+@router.get(
+    "/qr.png",
+    summary="Draw the print as PNG",
+    response_class=Response,
+    responses={**_image("png"), 304: {"description": "Unchanged."}, **problems(*_REFUSALS)},
+)
+async def print_png(
+    code_id: CodePath, context: Context, caller: Reading, style: QueryStyle, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Draw the QR of the code's URL. The same style gives the same bytes; one that cannot be read back is refused."""
+    drawn = await context.printer.draw(caller.workspace, code_id, style, "png")
+    return _answer(drawn, "png", if_none_match)
+
+
+@router.get(
+    "/qr.svg",
+    summary="Draw the print as SVG",
+    response_class=Response,
+    responses={**_image("svg"), 304: {"description": "Unchanged."}, **problems(*_REFUSALS)},
+)
+async def print_svg(
+    code_id: CodePath, context: Context, caller: Reading, style: QueryStyle, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Draw the QR of the code's URL, sharp at any size. No edit of the code changes a byte of it."""
+    drawn = await context.printer.draw(caller.workspace, code_id, style, "svg")
+    return _answer(drawn, "svg", if_none_match)
+
+
+@router.post(
+    "/qr",
+    summary="Draw the print with a logo",
+    response_class=Response,
+    responses={**_image("png", "svg"), **problems(*_REFUSALS)},
+)
+async def print_with_logo(
+    code_id: CodePath,
+    context: Context,
+    caller: Reading,
+    style: FormStyle,
+    logo: Annotated[UploadFile, File(description="JPEG, PNG or WebP, at most 2 MB.")],
+    format: Annotated[Format, Form(examples=["png"])] = "png",  # noqa: A002 - the word that callers know
+) -> Response:
+    """Draw the print with a picture in its middle. Changes nothing, and so needs no Idempotency-Key."""
+    drawn = await context.printer.draw(caller.workspace, code_id, replace(style, logo=await logo.read()), format)
+    return _answer(drawn, format, None)
+
+
+def _style(size: int, border: int, ec: str, dark: str, light: str) -> PrintStyle:
+    # PrintStyle itself refuses what is no error correction.
+    return PrintStyle(size, border, cast("ErrorCorrection", ec), "#" + dark.lstrip("#"), "#" + light.lstrip("#"))
+
+
+def _answer(drawn: bytes, form: Format, if_none_match: str | None) -> Response:
+    tag = f'"{hashlib.sha256(drawn).hexdigest()[:32]}"'
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "private, max-age=86400",
+        "Vary": "Authorization",
+        # A logo inside an SVG is a picture of its own.
+        "Content-Security-Policy": "default-src 'none'; img-src data:; frame-ancestors 'none'",
+    }
+    known = (if_none_match or "").replace("W/", "").split(",")
+    if tag in {one.strip() for one in known}:
+        return Response(status_code=304, headers=headers)
+    return Response(drawn, media_type=_MEDIA_TYPES[form], headers=headers)

@@ -1,0 +1,51 @@
+"""Put the API together: routes, doors, errors and docs."""
+
+from typing import Final
+
+from fastapi import APIRouter, FastAPI, Security
+from fastapi.routing import APIRoute
+
+from app.web.api import codes, keys, prints, targets, workspace
+from app.web.api.asking import BEARER
+from app.web.api.context import ApiContext
+from app.web.api.docs import install_docs
+from app.web.doors import API_PATH, Authentication, BodyLimit, SecurityHeaders
+from app.web.edge import install_errors
+
+_TAGS: Final = [
+    {"name": "codes", "description": "What is printed (活码)."},
+    {"name": "targets", "description": "The groups behind a code (子码), and their QRs."},
+    {"name": "print", "description": "The QR to print (印刷码)."},
+    {"name": "keys", "description": "API keys (密钥): `read` < `write` < `admin`."},
+    {"name": "workspace", "description": "The tenant that a key belongs to (工作区)."},
+]
+
+
+def build_api(context: ApiContext) -> FastAPI:
+    """Build the API. Whoever serves it puts the scan app in front, and adds the health and metrics routes."""
+    app = FastAPI(
+        title="huoma",
+        version="1",
+        summary="Live codes (活码): one printed QR code that always leads to a real one with room.",
+        openapi_tags=_TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.context = context
+    api = APIRouter(prefix=API_PATH, dependencies=[Security(BEARER)])
+    for part in (codes, targets, prints, keys, workspace):
+        api.include_router(part.router)
+    app.include_router(api)
+    install_errors(app)
+    install_docs(app)
+    # The last one added is the first to be asked.
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Authentication, keys=context.keys, clock=context.clock)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,202 @@
+"""Turn everything that can go wrong into one answer: RFC 9457 problem+json with a stable `code`.
+
+The only file that knows which refusal has which status.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.domain.errors import CountersAway, Refusal, StoreAway
+from app.services.once import Answered
+from app.services.placing import BatchRefusal
+from app.telemetry import say
+
+STATUS: Final[Mapping[str, int]] = {
+    "malformed_body": 400,
+    "unauthenticated": 401,
+    "insufficient_scope": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "idempotency_key_in_use": 409,
+    "last_admin_key": 409,
+    "same_qr": 409,
+    "slug_taken": 409,
+    "too_many_keys": 409,
+    "too_many_targets": 409,
+    "closed": 410,
+    "changed_meanwhile": 412,
+    "body_too_large": 413,
+    "image_too_large": 413,
+    "unsupported_media_type": 415,
+    "already_expired": 422,
+    "bad_cursor": 422,
+    "bad_idempotency_key": 422,
+    "bad_link": 422,
+    "bad_slug": 422,
+    "bad_style": 422,
+    "bad_time_zone": 422,
+    "batch_refused": 422,
+    "expires_too_late": 422,
+    "idempotency_key_reused": 422,
+    "invalid": 422,
+    "no_picture": 422,
+    "no_qr_code": 422,
+    "other_kind": 422,
+    "reserved_slug": 422,
+    "several_qr_codes": 422,
+    "unreadable_image": 422,
+    "unreadable_style": 422,
+    "unsupported_kind": 422,
+    "unsupported_qr_kind": 422,
+    "url_not_for_group": 422,
+    "weak_key": 422,
+    "internal": 500,
+    "counters_away": 503,
+    "store_away": 503,
+}
+_BY_STATUS: Final = {400: "malformed_body", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_RETRY_SECONDS: Final = "2"
+_ERRORS_SHOWN: Final = 100
+_WHERE_CHARACTERS: Final = 200
+
+# Nothing of the API may be kept, sniffed, framed or linked from elsewhere.
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class ProblemResponse(JSONResponse):
+    """Answer with a problem."""
+
+    media_type = "application/problem+json"
+
+
+def problem(
+    code: str,
+    detail: str,
+    where: str | None = None,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> ProblemResponse:
+    """Describe one problem; `errors` names every field or row at fault, if there may be more than one."""
+    status = STATUS[code]
+    body: dict[str, Any] = {
+        "type": f"urn:huoma:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "where": where,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    extra = dict(headers or {})
+    if status == HTTPStatus.UNAUTHORIZED:
+        extra["WWW-Authenticate"] = "Bearer"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        extra["Retry-After"] = _RETRY_SECONDS
+    return ProblemResponse(body, status, headers={**SECURITY_HEADERS, **extra})
+
+
+def refusal_problem(refusal: Refusal) -> ProblemResponse:
+    """Describe a refusal."""
+    errors = []
+    if isinstance(refusal, BatchRefusal):
+        errors = [
+            {"where": _row(row, one.where), "code": one.code, "detail": one.detail}
+            for row, one in list(refusal.rows.items())[:_ERRORS_SHOWN]
+        ]
+    return problem(refusal.code, refusal.detail, refusal.where, errors)
+
+
+def away_problem(error: CountersAway | StoreAway) -> ProblemResponse:
+    """Describe a server of ours that cannot be asked."""
+    if isinstance(error, CountersAway):
+        return problem("counters_away", "Redis cannot be reached, so nothing was changed. Try again in a moment.")
+    return problem("store_away", "PostgreSQL cannot be reached. Try again in a moment.")
+
+
+def install_errors(app: FastAPI) -> None:
+    """Answer every exception with a problem."""
+
+    async def refused(_request: Request, error: Refusal) -> ProblemResponse:
+        return refusal_problem(error)
+
+    async def away(_request: Request, error: CountersAway | StoreAway) -> ProblemResponse:
+        return away_problem(error)
+
+    async def answered(_request: Request, error: Answered) -> JSONResponse:
+        headers = {"Idempotent-Replayed": "true"}
+        if "version" in error.body:
+            headers["ETag"] = etag(error.body["version"])
+        return JSONResponse(error.body, error.status, headers)
+
+    async def spoken(_request: Request, error: HTTPException) -> ProblemResponse:
+        code = _BY_STATUS.get(error.status_code, "malformed_body")
+        return problem(code, _HTTP_DETAIL[code], headers=error.headers)
+
+    async def invalid(_request: Request, error: RequestValidationError) -> ProblemResponse:
+        return _validation_problem(error)
+
+    async def unexpected(_request: Request, error: Exception) -> ProblemResponse:
+        say("unexpected_error", error=error)
+        return problem("internal", "Something went wrong on our side. It has been noted.")
+
+    handlers: dict[Any, Any] = {
+        Refusal: refused,
+        CountersAway: away,
+        StoreAway: away,
+        Answered: answered,
+        HTTPException: spoken,
+        RequestValidationError: invalid,
+        Exception: unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+_HTTP_DETAIL: Final = {
+    "malformed_body": "The body cannot be read as what its Content-Type says.",
+    "not_found": "There is no such path.",
+    "method_not_allowed": "This path does not know this method.",
+    "body_too_large": "The body is too large: 2 MB of JSON or 12 MB of upload at most.",
+}
+
+
+def etag(version: int) -> str:
+    """Spell the strong tag of a version."""
+    return f'"{version}"'
+
+
+def _validation_problem(error: RequestValidationError) -> ProblemResponse:
+    found = error.errors()
+    if any(one["type"] == "json_invalid" for one in found):
+        return problem("malformed_body", "The body is not JSON.")
+    # An id that cannot exist is one that does not exist.
+    if any(one["loc"][0] == "path" for one in found):
+        return problem("not_found", "There is no such thing in this workspace.")
+    errors = [{"where": _where(one["loc"]), "code": one["type"], "detail": one["msg"]} for one in found[:_ERRORS_SHOWN]]
+    first = errors[0]
+    where = f"{first['where']}: " if first["where"] else ""
+    return problem("invalid", f"{where}{first['detail']}.", first["where"] or None, errors)
+
+
+def _where(location: Sequence[int | str]) -> str:
+    # A name in it may be the caller's own, with anything in it.
+    text = ".".join(str(part) for part in location[1:])[:_WHERE_CHARACTERS]
+    return text.encode(errors="replace").decode()
+
+
+def _row(number: int, where: str | None) -> str:
+    return f"targets.{number}" + (f".{where}" if where else "")

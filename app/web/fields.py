@@ -1,0 +1,61 @@
+"""Say what a field of a request may hold. Bounds come from `domain/limits.py`; what passes here is safe to store."""
+
+import unicodedata
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from app.domain import ids, limits
+
+# Overrides of writing direction: a name that holds one is read as another name.
+_DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, lone surrogates, line and paragraph separators.
+_FORBIDDEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def _clean(text: Any, allowed: str = "") -> Any:
+    if not isinstance(text, str):
+        return text
+    text = text.strip()
+    if any(c not in allowed and (unicodedata.category(c) in _FORBIDDEN or c in _DIRECTION) for c in text):
+        raise PydanticCustomError("bad_characters", "Control characters are not allowed")
+    if text and all(unicodedata.category(c) == "Cf" or c.isspace() for c in text):
+        raise PydanticCustomError("bad_characters", "Nothing of this text is visible")
+    return text
+
+
+def _clean_lines(text: Any) -> Any:
+    return _clean(text.replace("\r\n", "\n") if isinstance(text, str) else text, "\n\t")
+
+
+def _instant(value: Any) -> datetime:
+    """Read RFC 3339 with an offset; numbers and local times are refused, since they are read in more than one way."""
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise PydanticCustomError("bad_instant", "Give a date and time with an offset, such as 2026-12-01T10:00:00+08:00")
+
+
+Name = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
+Title = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
+Notice = Annotated[str, BeforeValidator(_clean_lines), Field(min_length=1, max_length=limits.NOTICE_LENGTH)]
+Chosen = Annotated[str, Field(max_length=100)]
+Payload = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.QR_PAYLOAD_LENGTH)]
+Link = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.LINK_LENGTH)]
+Id = Annotated[str, Field(pattern=ids.PATTERN)]
+Instant = Annotated[
+    datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation")
+]
+
+Flag = Annotated[bool, Field(strict=True)]
+HoldSeconds = Annotated[int, Field(strict=True, ge=limits.HOLD_SECONDS_MIN, le=limits.HOLD_SECONDS_MAX)]
+StickyDays = Annotated[int, Field(strict=True, ge=0, le=limits.STICKY_DAYS_MAX)]
+Places = Annotated[int, Field(strict=True, ge=0, le=limits.MEMBER_LIMIT_MAX)]
+Weight = Annotated[int, Field(strict=True, ge=1, le=limits.WEIGHT_MAX)]
+Position = Annotated[int, Field(strict=True, ge=0, le=limits.POSITION_MAX)]
+MarginSeconds = Annotated[int, Field(strict=True, ge=0, le=limits.EXPIRY_MARGIN_SECONDS_MAX)]

@@ -1,0 +1,106 @@
+"""Answer those who run the service: is the process alive, can it serve, what has it counted."""
+
+import os
+from typing import Annotated, Final, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from pydantic import BaseModel
+from redis.asyncio import Redis
+
+from app.counters.server import away
+from app.domain.errors import CountersAway, StoreAway
+from app.store.database import Database
+
+State = Literal["up", "away"]
+
+
+class Readiness(BaseModel):
+    """Say who answers."""
+
+    redis: State
+    postgresql: State
+
+
+class Readier:
+    """Tell whether this process can serve scans.
+
+    PostgreSQL must have answered once; after that scans of known codes go on without it, so its absence takes no
+    process out of service.
+    """
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        self._database = database
+        self._redis = redis
+        self._met_database = False
+
+    async def ask(self) -> tuple[bool, Readiness]:
+        """Ask both servers. Cost: one round trip each."""
+        redis, database = await self._ask_redis(), await self._ask_database()
+        self._met_database |= database == "up"
+        return redis == "up" and self._met_database, Readiness(redis=redis, postgresql=database)
+
+    async def _ask_redis(self) -> State:
+        try:
+            with away():
+                await self._redis.ping()
+        except CountersAway:
+            return "away"
+        return "up"
+
+    async def _ask_database(self) -> State:
+        try:
+            async with self._database.reading() as connection:
+                await connection.execute(sa.text("select 1"))
+        except StoreAway:
+            return "away"
+        return "up"
+
+
+def _readier(request: Request) -> Readier:
+    readier: Readier = request.app.state.readier
+    return readier
+
+
+router: Final = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", summary="Is the process alive?", response_description="It is.")
+async def healthz() -> Literal["ok"]:
+    """Answer without asking anybody."""
+    return "ok"
+
+
+@router.get(
+    "/readyz",
+    summary="Can it serve scans?",
+    responses={503: {"model": Readiness, "description": "Redis is away, or PostgreSQL has not been met yet."}},
+)
+async def readyz(readier: Annotated[Readier, Depends(_readier)], response: Response) -> Readiness:
+    """Ask Redis and PostgreSQL."""
+    ready, readiness = await readier.ask()
+    response.status_code = 200 if ready else 503
+    return readiness
+
+
+@router.get(
+    "/metrics",
+    summary="What has it counted?",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"example": "huoma_scans_total 1.0"}}, "description": "Prometheus."}},
+)
+def metrics() -> Response:
+    """Show every metric of every web process here, in the text format of Prometheus."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def install_operations(app: FastAPI, database: Database, redis: Redis) -> None:
+    """Add the routes of this file to the API."""
+    app.state.readier = Readier(database, redis)
+    app.include_router(router)

@@ -1,0 +1,347 @@
+"""Write the pages a visitor meets. The only file that speaks to people; it knows no outcome, status or seat.
+
+Every text of a marketer passes through autoescaping once, into a cached page with holes; a scan fills the holes.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from app.domain.payload import TargetKind
+
+# A page is some 7 kB, so a full cache is some 7 MB a worker; a code takes one page per language and kind of device.
+_CACHED_PAGES: Final = 1024
+_TAB_TITLE_LENGTH: Final = 60
+_ACCEPT_LANGUAGE_LENGTH: Final = 256
+
+
+class Language(StrEnum):
+    """Name a language that the pages speak."""
+
+    ZH = "zh"
+    EN = "en"
+
+
+_RANGE: Final = re.compile(
+    r"\s*([a-z]{1,8}|\*)(?:-[a-z0-9]{1,8})*\s*(?:;\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?", re.IGNORECASE
+)
+
+
+def read_language(accept_language: str) -> Language:
+    """Choose the language that an `Accept-Language` header likes best; Chinese when it names neither.
+
+    Shapes: of two with the same weight, the first named wins; what cannot be read is passed over.
+    """
+    # The header is a stranger's: only its beginning is read and remembered.
+    return _read_language(accept_language[:_ACCEPT_LANGUAGE_LENGTH])
+
+
+@lru_cache(maxsize=1024)
+def _read_language(header: str) -> Language:
+    weights: dict[str, float] = {}
+    for part in header.split(","):
+        if liked := _RANGE.fullmatch(part):
+            name, weight = liked[1].lower(), float(liked[2] or 1)
+            weights[name] = max(weight, weights.get(name, 0.0))
+    named = list(weights)
+    others = weights.get("*", 0.0)
+
+    def liking(language: Language) -> tuple[float, int]:
+        name = language.value if language.value in weights else "*"
+        return weights.get(name, others), -named.index(name) if name in weights else 0
+
+    best = max(Language, key=liking)
+    return best if liking(best)[0] > 0 else Language.ZH
+
+
+_LANG: Final[Mapping[Language, str]] = MappingProxyType({Language.ZH: "zh-CN", Language.EN: "en"})
+
+_WORDS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType(
+    {
+        Language.ZH: {
+            "kind_wechat_group": "微信群",
+            "kind_wechat_personal": "微信好友",
+            "kind_wecom_group": "企业微信群",
+            "kind_wecom_contact": "企业微信联系人",
+            "kind_wecom_acquisition": "企业微信联系人",
+            "kind_link": "链接",
+            "picture_phone": "二维码图片，长按可识别。如果没有显示，请点下方的“刷新页面”。",
+            "picture_computer": "二维码图片，请用手机微信扫描。如果没有显示，请点下方的“刷新页面”。",
+            "call_join_phone": "长按识别二维码，加入群聊",
+            "call_add_phone": "长按识别二维码，添加好友",
+            "call_open_phone": "长按识别二维码，打开链接",
+            "call_join_computer": "用手机微信扫码，加入群聊",
+            "call_add_computer": "用手机微信扫码，添加好友",
+            "call_open_computer": "用手机微信扫码，打开链接",
+            "first_phone": "长按二维码",
+            "second_phone": "识别图中二维码",
+            "first_computer": "打开手机微信",
+            "second_computer": "扫一扫二维码",
+            "third_join": "加入群聊",
+            "third_add": "添加到通讯录",
+            "third_open": "打开链接",
+            "not_shown": "二维码没有显示？",
+            "reload": "刷新页面",
+            "retry": "再试一次",
+            "full": "名额暂时满了",
+            "full_text": "现在没有空位了。\n请稍后再来，或联系给你二维码的人。",
+            "preview_text": "请用手机微信打开，查看二维码。",
+            "outside_phone": "请在微信中打开",
+            "outside_phone_text": "这个页面要在微信里才能用，三步就好：",
+            "outside_phone_first": "复制下面的链接",
+            "outside_phone_second": "在微信里发给自己",
+            "outside_phone_third": "点开这条消息",
+            "outside_computer": "请用手机扫码",
+            "outside_computer_text": "电脑上无法继续。\n请用手机微信重新扫描印刷的二维码。",
+            "limited": "来的人有点多",
+            "limited_text": "请稍候，不要离开这个页面。\n{seconds} 秒后自动重试。",
+            "unavailable": "暂时连接不上",
+            "unavailable_text": "别担心，请不要离开这个页面。\n{seconds} 秒后自动重试。",
+            "unknown": "没有找到这个二维码",
+            "unknown_text": "链接可能不完整。\n请重新扫描印刷的二维码。",
+            "closed": "这个二维码已停用",
+            "closed_text": "发布者已停止使用它。\n如需帮助，请联系给你二维码的人。",
+        },
+        Language.EN: {
+            "kind_wechat_group": "WeChat group",
+            "kind_wechat_personal": "WeChat contact",
+            "kind_wecom_group": "WeCom group",
+            "kind_wecom_contact": "WeCom contact",
+            "kind_wecom_acquisition": "WeCom contact",
+            "kind_link": "Link",
+            "picture_phone": "QR code: press and hold to scan it. If it does not show, reload the page below.",
+            "picture_computer": "QR code: scan it with WeChat. If it does not show, reload the page below.",
+            "call_join_phone": "Press and hold the code to join",
+            "call_add_phone": "Press and hold to add contact",
+            "call_open_phone": "Press and hold to open the link",
+            "call_join_computer": "Scan with your phone to join",
+            "call_add_computer": "Scan with your phone to add contact",
+            "call_open_computer": "Scan with your phone to open the link",
+            "first_phone": "Press and hold",
+            "second_phone": "Scan the code",
+            "first_computer": "Open WeChat",
+            "second_computer": "Scan the code",
+            "third_join": "Join the group",
+            "third_add": "Add contact",
+            "third_open": "Open the link",
+            "not_shown": "No code here?",
+            "reload": "Reload the page",
+            "retry": "Try again",
+            "full": "No places left just now",
+            "full_text": "Every place is taken.\nCome back later, or ask whoever gave you this code.",
+            "preview_text": "Open it in WeChat on your phone to see the code.",
+            "outside_phone": "Open this in WeChat",
+            "outside_phone_text": "It only works inside WeChat.\nThree steps take you there:",
+            "outside_phone_first": "Copy the link below",
+            "outside_phone_second": "Send it to yourself",
+            "outside_phone_third": "Tap the message",
+            "outside_computer": "Use your phone",
+            "outside_computer_text": "This does not work on a computer.\nScan the printed code again with your phone.",
+            "limited": "It is busy right now",
+            "limited_text": "Please stay on this page.\nIt tries again by itself in {seconds} s.",
+            "unavailable": "Out of reach for a moment",
+            "unavailable_text": "Please stay on this page.\nIt tries again by itself in {seconds} s.",
+            "unknown": "No such code",
+            "unknown_text": "The link may be incomplete.\nPlease scan the printed code again.",
+            "closed": "This code is closed",
+            "closed_text": "Its owner no longer uses it.\nFor help, ask whoever gave it to you.",
+        },
+    }
+)
+
+_Deed = Literal["join", "add", "open"]
+_DEEDS: Final[Mapping[TargetKind, _Deed]] = MappingProxyType(
+    {
+        TargetKind.WECHAT_GROUP: "join",
+        TargetKind.WECHAT_PERSONAL: "add",
+        TargetKind.WECOM_GROUP: "join",
+        TargetKind.WECOM_CONTACT: "add",
+        TargetKind.WECOM_ACQUISITION: "add",
+        TargetKind.LINK: "open",
+    }
+)
+
+
+def _shorten(text: str) -> str:
+    """Cut a title for the tab and for link previews, where nobody reads further anyway."""
+    return text if len(text) <= _TAB_TITLE_LENGTH else text[: _TAB_TITLE_LENGTH - 1] + "…"
+
+
+_FOLDER: Final = Path(__file__).parent / "templates"
+_STYLE: Final = (_FOLDER / "page.css").read_text(encoding="utf-8").strip()
+_SCRIPT: Final = (_FOLDER / "page.js").read_text(encoding="utf-8").strip()
+# Autoescaping turns every `<` that was typed into `&lt;`, so no text can ever look like a hole.
+_HOLE: Final = "<hole>"
+
+_templates: Final = Environment(
+    loader=FileSystemLoader(_FOLDER),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_templates.filters["shorten"] = _shorten
+# Our own files, marked as safe; nothing that anybody typed is.
+_templates.globals.update(style=Markup(_STYLE), script=Markup(_SCRIPT), hole=Markup(_HOLE))  # noqa: S704
+_QR: Final = _templates.get_template("qr.html")
+_STATUS: Final = _templates.get_template("status.html")
+
+
+def _source(text: str) -> str:
+    """Name an inline style or script in a Content-Security-Policy by its hash."""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+_POLICY: Final = (
+    f"default-src 'none'; img-src 'self'; style-src {_source(_STYLE)}; script-src {_source(_SCRIPT)}; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def _headers(language: Language) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-language", _LANG[language].encode()),
+        (b"content-security-policy", _POLICY.encode()),
+        # WeChat keeps pages that say less. Source: facts/domain.md §5, read 2026-11-21.
+        (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
+        (b"pragma", b"no-cache"),
+        (b"vary", b"Accept-Language"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-robots-tag", b"noindex"),
+    )
+
+
+HEADERS: Final = MappingProxyType({language: _headers(language) for language in Language})
+"""The headers of every page, as ASGI wants them: lower-case names, bytes; content-length is the sender's."""
+
+
+def qr_page(
+    *,
+    code_name: str,
+    title: str | None,
+    notice: str | None,
+    target_name: str,
+    kind: TargetKind,
+    image_url: str,
+    language: Language,
+    desktop: bool,
+) -> bytes:
+    """Show the QR of one target, with what to do with it.
+
+    Shapes: `image_url` is a path of this host, as the policy allows no other.
+    Cost: two short texts escaped; the rest is remembered per code, language and kind of device.
+    """
+    before, between, after = _qr_parts(code_name, title, notice, kind, language, desktop)
+    return b"".join((before, _bytes(escape(target_name)), between, _bytes(escape(image_url)), after))
+
+
+@lru_cache(maxsize=_CACHED_PAGES)
+def _qr_parts(
+    code_name: str,
+    title: str | None,
+    notice: str | None,
+    kind: TargetKind,
+    language: Language,
+    desktop: bool,  # noqa: FBT001  # The cache keys on positions; only `qr_page` calls this.
+) -> tuple[bytes, bytes, bytes]:
+    page = _QR.render(
+        lang=_LANG[language],
+        words=_WORDS[language],
+        title=_title(code_name, title),
+        notice=re.sub(r"\s*\n\s*\n\s*", "\n\n", (notice or "").strip()),
+        kind=kind.value,
+        deed=_DEEDS[kind],
+        place="computer" if desktop else "phone",
+    )
+    before, between, after = _bytes(page).split(_HOLE.encode())
+    return before, between, after
+
+
+def full_page(*, code_name: str, title: str | None, language: Language) -> bytes:
+    """Say that every place is taken, and what to do."""
+    return _status_page("full", language, title=_title(code_name, title))
+
+
+def preview_page(*, code_name: str, title: str | None, language: Language) -> bytes:
+    """Show a link preview what the code is about, and no QR."""
+    return _status_page("preview", language, title=_title(code_name, title))
+
+
+def outside_wechat_page(*, code_name: str, title: str | None, url: str, language: Language, desktop: bool) -> bytes:
+    """Ask a person in another browser to open WeChat, or one at a computer to use the phone.
+
+    Shapes: `url` is the address of this page in full, to be copied; shown as text, never as a link.
+    """
+    name = _title(code_name, title)
+    if desktop:
+        return _status_page("outside_computer", language, title=name)
+    return _status_page("outside_phone", language, title=name, link=url)
+
+
+def limited_page(*, seconds: int, language: Language) -> bytes:
+    """Say that too many came at once; the page comes back by itself.
+
+    Units: `seconds` until it does, at least 1.
+    """
+    return _status_page("limited", language, seconds=max(1, seconds))
+
+
+def unavailable_page(*, seconds: int, language: Language) -> bytes:
+    """Say that we cannot answer now; the page comes back by itself.
+
+    Units: `seconds` until it does, at least 1.
+    """
+    return _status_page("unavailable", language, seconds=max(1, seconds))
+
+
+def unknown_page(*, language: Language) -> bytes:
+    """Say that no code has this address (404)."""
+    return _status_page("unknown", language)
+
+
+def closed_page(*, language: Language) -> bytes:
+    """Say that the code was closed (410)."""
+    return _status_page("closed", language)
+
+
+_StatusPage = Literal[
+    "full", "preview", "outside_phone", "outside_computer", "limited", "unavailable", "unknown", "closed"
+]
+
+
+@lru_cache(maxsize=_CACHED_PAGES)
+def _status_page(name: _StatusPage, language: Language, *, title: str = "", link: str = "", seconds: int = 0) -> bytes:
+    words = _WORDS[language]
+    page = _STATUS.render(
+        lang=_LANG[language],
+        name=name,
+        words=words,
+        # A preview has no news of its own: the title is its heading.
+        heading=words.get(name, title),
+        text=words[f"{name}_text"].format(seconds=seconds),
+        title=title,
+        link=link,
+        seconds=seconds,
+    )
+    return _bytes(page)
+
+
+def _title(code_name: str, title: str | None) -> str:
+    return (title or "").strip() or code_name
+
+
+def _bytes(page: str) -> bytes:
+    # Half a surrogate pair can arrive in JSON and cannot be encoded; a question mark is no dead end.
+    return page.encode("utf-8", "replace")

@@ -1,0 +1,1 @@
+addEventListener("pageshow",function(event){if(event.persisted)location.reload()})

@@ -1,0 +1,61 @@
+"""Run the worker: drain every stream into the record, take late holds back, until told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+from app import telemetry
+from app.domain.errors import CountersAway, StoreAway
+from app.main import Parts, build_parts
+from app.settings import Settings
+
+# How long nothing happens when there is nothing to do: what an event waits, at most, to be in the record.
+IDLE_SECONDS = 0.2
+AWAY_SECONDS = 1.0
+
+
+async def run(parts: Parts, stop: asyncio.Event) -> None:
+    """Work until `stop`; then record what has happened so far, and return."""
+    while not stop.is_set():
+        try:
+            busy = await one_round(parts)
+        except (CountersAway, StoreAway) as error:
+            telemetry.say("worker_waits_for_a_server", level=logging.WARNING, which=type(error).__name__)
+            await _sleep(stop, AWAY_SECONDS)
+            continue
+        if not busy:
+            await _sleep(stop, IDLE_SECONDS)
+    with contextlib.suppress(CountersAway, StoreAway):
+        for workspace in await parts.drain.workspaces():
+            await parts.drain.all_of(workspace)
+
+
+async def one_round(parts: Parts) -> bool:
+    """Sweep and drain every workspace once; tell whether there was anything to do."""
+    busy = False
+    for workspace in await parts.drain.workspaces():
+        busy |= await parts.reconciler.sweep(workspace) > 0
+        busy |= await parts.drain.once(workspace) > 0
+    return busy
+
+
+async def main(settings: Settings) -> None:
+    """Run one worker process; SIGTERM and SIGINT stop it in order."""
+    telemetry.set_up_logging()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    parts = build_parts(settings)
+    telemetry.say("worker_started")
+    try:
+        await run(parts, stop)
+    finally:
+        await parts.close()
+    telemetry.say("worker_stopped")
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

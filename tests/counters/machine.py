@@ -1,0 +1,204 @@
+"""Drive the real Lua and its specification through the same random lives, and demand the same story."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from redis.asyncio import Redis
+
+from app.counters import claims, counts, keys, versions
+from app.counters.claims import Ask, Block
+from app.domain.code import AccountId, CodeId, Strategy, TargetId, WorkspaceId
+from app.domain.rotation import Candidate, Ledger, Proposal, Verdict
+from app.domain.seat import Seat
+
+T = TypeVar("T")
+HOLD_SECONDS = 90
+DAY = 20_000
+TARGETS = [TargetId(f"t{i}") for i in range(4)]
+ACCOUNTS = [AccountId(""), AccountId("anna"), AccountId("ben")]
+
+candidates = st.builds(
+    Candidate,
+    target=st.sampled_from(TARGETS),
+    ceiling=st.integers(0, 4),
+    weight=st.integers(1, 3),
+    account=st.sampled_from(ACCOUNTS),
+    cap=st.integers(0, 5),
+)
+proposals = st.builds(
+    Proposal,
+    strategy=st.sampled_from(Strategy),
+    candidates=st.lists(candidates, max_size=4, unique_by=lambda c: c.target).map(tuple),
+    complete=st.booleans(),
+)
+# Fractions at which a draw falls exactly between two weights come up by chance almost never.
+chances = st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75]))
+
+
+@dataclass
+class Life:
+    """One code in one workspace of its own, in the real Redis and in the ledger."""
+
+    redis: Redis
+    loop: asyncio.AbstractEventLoop
+    workspace: WorkspaceId
+    code: CodeId = CodeId("c1")
+    ledger: Ledger = field(default_factory=Ledger)
+    seq: int = 0
+    now_ms: int = 1_700_000_000_000
+    day: int = DAY
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    def settle(self, proposal: Proposal | None, *asks: Ask, version: int = 1) -> claims.BlockReply:
+        block = Block(self.code, version, self.seq, HOLD_SECONDS, proposal, asks)
+        [reply] = self.run(claims.settle(self.redis, self.workspace, self.now_ms, self.day, [block]))
+        return reply
+
+
+class Machine(RuleBasedStateMachine):
+    """Live the life of one code."""
+
+    redis: Redis
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.life = Life(self.redis, self.loop, WorkspaceId(f"machine-{token_hex(8)}"))
+        self.seats: list[Seat] = []
+        self.open_again: set[TargetId] = set()
+        life = self.life
+        nothing = life.run(versions.in_force(life.redis, life.workspace, life.code))
+        published = life.run(
+            versions.publish(
+                life.redis,
+                life.workspace,
+                life.code,
+                expected=nothing,
+                version=1,
+                floor={},
+                seats=0,
+                now=at(life.now_ms),
+            )
+        )
+        assert published is not None
+        life.seq = published.seq
+
+    def release(self) -> bool:
+        """Do to the ledger what every settlement begins with; tell whether a roster would hear of it."""
+        targets = self.life.ledger.release(self.life.now_ms, self.life.day)
+        self.open_again |= set(targets)
+        return bool(self.open_again)
+
+    def hear(self, reply: claims.BlockReply) -> None:
+        assert not reply.resync
+        assert set(reply.reopened) == self.open_again, "a roster hears of every re-opening, once"
+        self.open_again = set()
+        self.life.seq = reply.seq
+
+    @rule(proposal=proposals, chance=chances, channel=st.integers(0, 3))
+    def somebody_scans(self, proposal: Proposal, chance: float, channel: int) -> None:
+        life = self.life
+        news = self.release()
+        expected = life.ledger.claim(proposal, (channel, "v"), life.now_ms, life.day, HOLD_SECONDS * 1000, chance)
+        reply = life.settle(proposal, Ask.place(channel, "v", "wechat", chance))
+        answer = reply.answers[0]
+        assert answer.seat == expected
+        if expected is None:
+            more = news or not proposal.complete
+            assert answer.verdict is (Verdict.MORE if more else Verdict.FULL)
+        else:
+            self.seats.append(expected)
+        self.hear(reply)
+        full = [i for i, c in enumerate(proposal.candidates) if life.ledger.taken.get(c.target, 0) >= c.ceiling]
+        assert reply.full == full
+
+    @rule(proposal=proposals, who=st.lists(chances, min_size=2, max_size=6))
+    def several_scan_together(self, proposal: Proposal, who: list[float]) -> None:
+        life = self.life
+        self.release()
+        expected = [
+            life.ledger.claim(proposal, (0, f"v{i}"), life.now_ms, life.day, HOLD_SECONDS * 1000, chance)
+            for i, chance in enumerate(who)
+        ]
+        reply = life.settle(proposal, *(Ask.place(0, f"v{i}", "wechat", chance) for i, chance in enumerate(who)))
+        assert [answer.seat for answer in reply.answers] == expected
+        self.seats += [seat for seat in expected if seat]
+        self.hear(reply)
+
+    @precondition(lambda self: self.seats)
+    @rule(data=st.data(), proven=st.booleans())
+    def somebody_comes_back(self, data: st.DataObject, proven: bool) -> None:  # noqa: FBT001
+        seat = data.draw(st.sampled_from(self.seats))
+        self.release()
+        expected = self.life.ledger.come_back(seat, proven=proven)
+        reply = self.life.settle(None, Ask.return_to(seat, "wechat", proven=proven))
+        assert reply.answers[0].verdict is expected
+        self.hear(reply)
+
+    @precondition(lambda self: self.seats)
+    @rule(data=st.data())
+    def somebody_sees_his_code(self, data: st.DataObject) -> None:
+        seat = data.draw(st.sampled_from(self.seats))
+        self.release()
+        expected = self.life.ledger.see(seat)
+        reply = self.life.settle(None, Ask.see(seat, "wechat", proven=False))
+        assert reply.answers[0].verdict is expected
+        self.hear(reply)
+
+    @rule(group=st.sampled_from(TARGETS), members=st.integers(0, 5))
+    def the_head_count_is_reported(self, group: TargetId, members: int) -> None:
+        life = self.life
+        life.ledger.rebase(group, members)
+        taken = life.run(counts.rebase(life.redis, life.workspace, life.code, group, members, at(life.now_ms)))
+        assert taken == life.ledger.taken[group]
+        self.open_again.add(group)
+
+    @rule(proposal=proposals)
+    def somebody_knows_an_old_version(self, proposal: Proposal) -> None:
+        self.release()
+        reply = self.life.settle(proposal, Ask.place(0, "v", "wechat", 0.5), version=0)
+        assert reply.answers[0].verdict is Verdict.STALE
+        assert not reply.full
+
+    @rule(seconds=st.sampled_from([1, 30, 89, 90, 91, 3600]))
+    def time_passes(self, seconds: int) -> None:
+        self.life.now_ms += seconds * 1000
+
+    @rule()
+    def midnight_passes(self) -> None:
+        self.life.day += 1
+
+    @rule()
+    def the_worker_sweeps(self) -> None:
+        self.release()
+        self.life.settle(None)
+
+    @invariant()
+    def counters_and_ledger_agree(self) -> None:
+        life, ledger = self.life, self.life.ledger
+        meta, counted, holds, _seen, _reopened = keys.code_keys(life.workspace, life.code)
+        real = life.run(life.redis.hgetall(counted))
+        expected = {str(t): n for t, n in ledger.taken.items() if n} | {
+            f"{t}:held": n for t, n in ledger.held.items() if n
+        }
+        assert {name: int(n) for name, n in real.items() if int(n)} == expected
+        assert dict(life.run(life.redis.zrange(holds, 0, -1, withscores=True))) == ledger.holds
+        assert int(life.run(life.redis.hget(meta, "seats")) or 0) == ledger.seats
+        due = life.run(life.redis.zscore(keys.due(life.workspace), life.code))
+        assert due == min(ledger.holds.values(), default=None)
+        for day in (life.day, life.day - 1):
+            adds = life.run(life.redis.hgetall(keys.adds(life.workspace, day)))
+            expected_adds = {a: n for (d, a), n in ledger.adds.items() if d == day and n}
+            assert {a: int(n) for a, n in adds.items() if int(n)} == expected_adds
+
+
+def at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

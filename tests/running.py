@@ -1,0 +1,184 @@
+"""Run the real thing for tests: servers, web processes and worker as child processes, and visitors over HTTP."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.embedded import EmbeddedServers
+
+PHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Mobile/15E148 MicroMessenger/8.0.59(0x18003b28) NetType/WIFI Language/zh_CN"
+)
+KEY = "hm_" + "k" * 40
+READY_SECONDS = 60
+
+
+@dataclass
+class Service:
+    """One running huoma: `url`, the admin's API client, and the processes to be stopped or killed."""
+
+    servers: EmbeddedServers
+    port: int
+    environment: dict[str, str]
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.url + "/api/v1", headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=30
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "app.cli", *arguments],
+            env=self.environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    def start(self, name: str) -> None:
+        """Start `serve` or `worker`."""
+        self.children[name] = subprocess.Popen([sys.executable, "-m", "app.cli", name], env=self.environment)
+
+    def stop(self, name: str) -> int:
+        """Stop a process as an operator does; answer with its exit status."""
+        child = self.children.pop(name)
+        child.terminate()
+        return child.wait(60)
+
+    def wait_until_ready(self) -> None:
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            with suppress(httpx.TransportError):
+                if httpx.get(self.url + "/readyz", trust_env=False).is_success:
+                    return
+            time.sleep(0.1)
+        raise AssertionError("not ready in time")
+
+    def wait_until_drained(self) -> None:
+        """Wait until the record has everything; the worker must run."""
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            result = self.run("verify")
+            if result.returncode == 0:
+                return
+        raise AssertionError(result.stdout + result.stderr)
+
+
+@contextmanager
+def running_service(folder: Path, *, workers: int = 1, **settings: Any) -> Iterator[Service]:
+    """Run private servers, `workers` web processes and a worker, until the block ends."""
+    with EmbeddedServers(folder) as servers:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")},
+            "HUOMA_DATABASE_URL": servers.servers.database_url,
+            "HUOMA_REDIS_URL": servers.servers.redis_url,
+            "HUOMA_DATA_DIR": str(folder),
+            "HUOMA_PORT": str(free_port()),
+            "HUOMA_WORKERS": str(workers),
+            "HUOMA_BOOTSTRAP_KEY": KEY,
+            "HUOMA_SECRET": "a secret for tests only",
+            **{f"HUOMA_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        service = Service(servers, int(environment["HUOMA_PORT"]), environment)
+        prepared = service.run("migrate")
+        assert prepared.returncode == 0, prepared.stderr
+        try:
+            for name in ("worker", "serve"):
+                service.start(name)
+            service.wait_until_ready()
+            yield service
+        finally:
+            for child in service.children.values():
+                child.terminate()
+            for child in service.children.values():
+                child.wait(60)
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """Make a directory for servers to keep their data in.
+
+    Not below pytest's own: every run of pytest shuts that to other users again, and PostgreSQL is one when we are root.
+    """
+    with tempfile.TemporaryDirectory(prefix="huoma-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def group_payload(number: int) -> str:
+    """Invent the content of a group's QR, as long as real ones are."""
+    return "https://weixin.qq.com/g/" + f"AwYAAInvented{number}_".ljust(64, "x")
+
+
+def make_code(service: Service, name: str, limits: list[int], **fields: Any) -> tuple[str, str]:
+    """Create a group code with one target for each limit; answer with its id and slug."""
+    with service.api as api:
+        code = api.post("/codes", json={"name": name, "kind": "group", **fields}).raise_for_status().json()
+        rows = [{"payload": group_payload(i), "member_limit": limit, "name": f"g{i}"} for i, limit in enumerate(limits)]
+        for start in range(0, len(rows), 1000):
+            api.post(
+                f"/codes/{code['id']}/targets/batch", json={"targets": rows[start : start + 1000]}
+            ).raise_for_status()
+    return code["id"], code["slug"]
+
+
+@dataclass(frozen=True)
+class Visited:
+    """What one visitor met: the page's outcome, and the picture's, '' when there was none."""
+
+    status: int
+    outcome: str
+    picture: str
+    target: str
+
+
+async def visit(client: httpx.AsyncClient, slug: str) -> Visited:
+    """Open the page like a phone without cookies, and load its picture."""
+    page = await client.get(f"/{slug}")
+    outcome = page.headers["x-huoma-outcome"]
+    found = re.search(r'<img[^>]+src="([^"]+)"', page.text)
+    if not found:
+        return Visited(page.status_code, outcome, "", "")
+    picture = await client.get(found[1])
+    target = found[1].rsplit("/", 1)[1].split(".")[1]
+    return Visited(page.status_code, outcome, picture.headers["x-huoma-outcome"], target)
+
+
+async def crowd(url: str, slug: str, visitors: int, connections: int) -> list[Visited]:
+    """Send visitors without cookies, so many at a time."""
+    met: list[Visited] = []
+    waiting = iter(range(visitors))
+    limits = httpx.Limits(max_connections=1)
+
+    async def one_after_another() -> None:
+        async with httpx.AsyncClient(
+            base_url=url, headers={"User-Agent": PHONE}, limits=limits, trust_env=False, timeout=60
+        ) as client:
+            for _ in waiting:
+                client.cookies.clear()
+                met.append(await visit(client, slug))
+
+    await asyncio.gather(*(one_after_another() for _ in range(connections)))
+    return met

@@ -1,0 +1,41 @@
+"""The steps that stories about the API begin with."""
+
+import secrets
+from typing import Any
+
+import httpx
+
+
+def payload() -> str:
+    """Make the text of a WeChat group QR that nobody else has."""
+    return f"https://weixin.qq.com/g/AwYAA{secrets.token_hex(24)}"
+
+
+async def make_code(api: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
+    return done(await api.post("/codes", json={"name": "群活码"} | fields), 201)
+
+
+async def make_target(api: httpx.AsyncClient, code: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return done(await api.post(f"/codes/{code['id']}/targets", json={"payload": payload()} | fields), 201)
+
+
+def done(response: httpx.Response, status: int = 200) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert isinstance(body, dict)
+    return body
+
+
+def refused(response: httpx.Response, status: int, code: str, where: str | None = None) -> dict[str, Any]:
+    """Insist on a whole problem, of one kind."""
+    body = response.json()
+    assert (response.status_code, body["code"]) == (status, code), response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert body["type"] == f"urn:huoma:problem:{code}"
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    if where is not None:
+        assert body["where"] == where
+    assert isinstance(body, dict)
+    return body

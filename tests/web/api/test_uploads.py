@@ -1,0 +1,168 @@
+"""Targets that come as screenshots."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.domain import limits
+from tests.conftest import Clock
+from tests.web.api.steps import done, make_code, make_target, refused
+
+MANIFEST = json.loads((Path(__file__).parents[2] / "samples" / "manifest.json").read_text(encoding="utf-8"))
+STATUS = {"unsupported_media_type": 415, "image_too_large": 413}
+
+
+async def upload(api: httpx.AsyncClient, code: dict[str, Any], path: Path, **fields: str) -> httpx.Response:
+    return await api.post(f"/codes/{code['id']}/targets", files={"image": path.read_bytes()}, data=fields)
+
+
+@pytest.mark.parametrize("sample", [one for one in MANIFEST["images"] if "kind" in one], ids=lambda one: one["file"])
+async def test_a_screenshot_becomes_a_target(api: httpx.AsyncClient, samples: Path, sample: dict[str, str]) -> None:
+    response = await upload(api, await make_code(api), samples / sample["file"])
+    if sample["file"] == "group_zh_already_expired.jpg":
+        refused(response, 422, "already_expired")
+        return
+    target = done(response, 201)
+    assert (target["kind"], target["payload"]) == (sample["kind"], sample["payload"])
+    assert target["name"] == sample.get("name", "#1")
+
+
+@pytest.mark.parametrize("sample", [one for one in MANIFEST["images"] if "refuse" in one], ids=lambda one: one["file"])
+async def test_a_picture_that_is_no_use_is_refused(
+    api: httpx.AsyncClient, samples: Path, sample: dict[str, str]
+) -> None:
+    code = await make_code(api)
+    response = await upload(api, code, samples / sample["file"])
+    refused(response, STATUS.get(sample["refuse"], 422), sample["refuse"], "image")
+    assert done(await api.get(f"/codes/{code['id']}/targets"))["items"] == []
+
+
+async def test_a_printed_day_counts_to_its_end_in_the_zone_of_the_workspace(
+    api: httpx.AsyncClient, samples: Path
+) -> None:
+    # Printed: 24 November. It ends at 16:00 UTC in Shanghai and at 23:00 UTC in Berlin; the margin is an hour.
+    shanghai = done(await upload(api, await make_code(api), samples / "group_zh_3_days_left.jpg"), 201)
+    assert shanghai["expires_at"] == "2026-11-24T15:00:00Z"
+    done(await api.patch("/workspace", json={"time_zone": "Europe/Berlin"}))
+    berlin = done(await upload(api, await make_code(api), samples / "group_zh_3_days_left.jpg"), 201)
+    assert berlin["expires_at"] == "2026-11-24T22:00:00Z"
+
+
+async def test_a_printed_day_never_makes_a_qr_live_longer_than_seven_days(
+    api: httpx.AsyncClient, samples: Path
+) -> None:
+    # Printed: 28 November, seven days after the upload at 10:00 UTC.
+    target = done(await upload(api, await make_code(api), samples / "group_zh.jpg"), 201)
+    assert target["expires_at"] == "2026-11-28T09:00:00Z"
+
+
+async def test_what_is_said_beside_a_picture_wins_over_what_it_prints(api: httpx.AsyncClient, samples: Path) -> None:
+    response = await upload(
+        api, await make_code(api), samples / "group_zh_already_expired.jpg", name="老客", members="12", weight="3",
+        member_limit="150", position="5", display="original", expires_at="2026-11-25T10:00:00+08:00",
+    )  # fmt: skip
+    target = done(response, 201)
+    assert (target["name"], target["members"], target["weight"], target["position"]) == ("老客", 12, 3, 5)
+    assert (target["member_limit"], target["display"]) == (150, "original")
+    assert target["expires_at"] == "2026-11-25T02:00:00Z"
+
+
+async def test_an_original_is_shown_only_where_there_is_one(api: httpx.AsyncClient, samples: Path) -> None:
+    target = done(await upload(api, await make_code(api), samples / "group_en.png", display="original"), 201)
+    url = f"/targets/{target['id']}"
+    refused(await api.put(f"{url}/qr", json={"payload": "https://weixin.qq.com/g/fresh"}), 422, "no_picture", "display")
+    assert done(await api.patch(url, json={"display": "drawn"}))["display"] == "drawn"
+    done(await api.put(f"{url}/qr", json={"payload": "https://weixin.qq.com/g/fresh"}))
+    refused(await api.patch(url, json={"display": "original"}), 422, "no_picture", "display")
+
+
+async def test_a_fresh_screenshot_replaces_the_qr(api: httpx.AsyncClient, samples: Path, clock: Clock) -> None:
+    target = await make_target(api, await make_code(api), name="一群")
+    image = (samples / "group_zh_3_days_left.jpg").read_bytes()
+    renewed = done(await api.put(f"/targets/{target['id']}/qr", files={"image": image}))
+    assert (renewed["revision"], renewed["name"], renewed["expires_at"]) == (2, "一群", "2026-11-24T15:00:00Z")
+    refused(await api.put(f"/targets/{target['id']}/qr", files={"image": image}), 409, "same_qr")
+    clock.forward(days=4)
+    refused(await api.put(f"/targets/{target['id']}/qr", files={"image": image}), 422, "already_expired")
+
+
+async def test_nobody_makes_us_read_pictures_for_a_code_that_is_not_his(
+    api: httpx.AsyncClient, stranger_api: httpx.AsyncClient, samples: Path
+) -> None:
+    code = await make_code(api)
+    # Were it read, it would be refused as a bomb.
+    refused(await upload(stranger_api, code, samples / "bomb_30000px.png"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "where"),
+    [
+        ([], {"name": "n"}, "image"),
+        ([("image", b"x"), ("image", b"y")], {}, None),
+        ([("picture", b"x")], {}, "picture"),
+        ([("image", b"x")], {"nom": "n"}, "nom"),
+        ([("image", b"x")], {"payload": "https://weixin.qq.com/g/ab"}, "payload"),
+        ([("image", b"x")], {"name": ["a", "b"]}, "name"),
+        ([("image", b"x")], {"members": "many"}, "members"),
+        ([("image", b"x")], {"members": "-1"}, "members"),
+        ([("image", b"x")], {"members": "²"}, "members"),
+        ([("image", b"x")], {"members": "9" * 400}, "members"),
+        ([("image", b"x")], {"expires_at": "tomorrow"}, "expires_at"),
+    ],
+)
+async def test_a_form_is_read_as_strictly_as_json(
+    api: httpx.AsyncClient, files: list[tuple[str, bytes]], data: dict[str, Any], where: str | None
+) -> None:
+    code = await make_code(api)
+    # An empty list of files would be sent as a form of another type.
+    parts = [(name, ("x.png", content)) for name, content in files] or [("unused", (None, "x"))]
+    response = await api.post(f"/codes/{code['id']}/targets", files=parts, data=data)
+    assert response.status_code in {400, 422}
+    if where is not None and files:
+        refused(response, 422, "invalid", where)
+
+
+async def test_a_form_without_a_picture_says_so(api: httpx.AsyncClient) -> None:
+    code = await make_code(api)
+    response = await api.post(f"/codes/{code['id']}/targets", files={"name": (None, "n")})
+    refused(response, 422, "invalid", "image")
+    response = await api.post(f"/codes/{code['id']}/targets", files={"image": (None, "n")})
+    refused(response, 422, "invalid", "image")
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "status", "code"),
+    [
+        (b"{}", "text/plain", 415, "unsupported_media_type"),
+        (b"{}", "", 415, "unsupported_media_type"),
+        (b"a=1", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        (b"{", "application/json", 400, "malformed_body"),
+        (b"\xff", "application/json", 400, "malformed_body"),
+        (b"[" * 100_000, "application/json", 400, "malformed_body"),
+        (b"[]", "application/json", 422, "invalid"),
+        (b"null", "application/json", 422, "invalid"),
+        (b"x", "multipart/form-data", 400, "malformed_body"),
+        (b"x", "multipart/form-data; boundary=b", 400, "malformed_body"),
+        (b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n', "multipart/form-data; boundary=b", 400, "malformed_body"),
+    ],
+)  # fmt: skip
+async def test_a_body_that_is_not_what_it_says_is_refused(
+    api: httpx.AsyncClient, content: bytes, media_type: str, status: int, code: str
+) -> None:
+    live = await make_code(api)
+    target = await make_target(api, live)
+    for response in (
+        await api.post(f"/codes/{live['id']}/targets", content=content, headers={"Content-Type": media_type}),
+        await api.put(f"/targets/{target['id']}/qr", content=content, headers={"Content-Type": media_type}),
+    ):
+        refused(response, status, code)
+
+
+async def test_an_upload_that_is_too_large_is_refused_however_it_is_sent(api: httpx.AsyncClient) -> None:
+    code = await make_code(api)
+    url = f"/codes/{code['id']}/targets"
+    refused(await api.post(url, files={"image": bytes(limits.UPLOAD_BYTES)}), 413, "body_too_large")
+    refused(await api.post(url, files={"image": bytes(11 * 1024 * 1024)}), 413, "image_too_large", "image")

@@ -1,0 +1,299 @@
+"""The landing pages as bytes: small, escaped, in two languages, and under a policy that names their own script."""
+
+import re
+import timeit
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain import limits
+from app.domain.payload import TargetKind
+from app.web import pages
+from app.web.pages import Language
+
+SIZE_LIMIT: Final = 14_000
+USUAL: Final[dict[str, Any]] = {
+    "code_name": "Poster 12",
+    "title": "夏日读书会",
+    "notice": "进群后请改昵称。",
+    "target_name": "读书会 3 群",
+    "kind": TargetKind.WECHAT_GROUP,
+    "image_url": "/k7m2xqd/seat/token.png",
+    "language": Language.ZH,
+    "desktop": False,
+}
+# Quotes take five bytes when escaped; outside the BMP, four bytes a character and nothing to escape.
+LONG_WORDS: Final = ["'", "&", "𠮷", "\U0001f468\u200d", "\u202e", "\n", "W"]
+
+
+class Reader(HTMLParser):
+    """Read a page as a browser would: every element, every attribute, every text."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+
+def every_page(language: Language, text: str = "夏日读书会", url: str = "https://huoma.example/k7m2xqd") -> list[bytes]:
+    """Write every page there is, with one text wherever a marketer may type, and one URL wherever there is one."""
+    named: Any = {"code_name": text, "title": text, "language": language}
+    return [
+        *(
+            pages.qr_page(
+                **named, notice=text, target_name=text[:100], kind=kind, image_url="/k7m2xqd/x.png", desktop=desktop
+            )
+            for kind in TargetKind
+            for desktop in (False, True)
+        ),
+        pages.full_page(**named),
+        pages.preview_page(**named),
+        pages.outside_wechat_page(**named, url=url, desktop=False),
+        pages.outside_wechat_page(**named, url=url, desktop=True),
+        pages.limited_page(seconds=5, language=language),
+        pages.unavailable_page(seconds=5, language=language),
+        pages.unknown_page(language=language),
+        pages.closed_page(language=language),
+    ]
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("word", LONG_WORDS, ids=ascii)
+def test_every_page_is_small_with_the_longest_texts(word: str, language: Language) -> None:
+    text = (word * limits.NOTICE_LENGTH)[: limits.NOTICE_LENGTH]
+
+    sizes = [len(page) for page in every_page(language, text)]
+
+    assert max(sizes) < SIZE_LIMIT
+
+
+@pytest.mark.parametrize("field", ["code_name", "title", "notice", "target_name", "image_url"])
+@given(text=st.text(st.sampled_from("<>\"'&/=!-{}%#\\\n ") | st.characters(codec="utf-8", exclude_characters="\r\0")))
+def test_nothing_typed_becomes_markup(field: str, text: str) -> None:
+    attack = f"x{text}</title></h1><script>alert(1)</script><img src=x onerror='alert(1)'>\"><hole>'x"
+    quiet = Reader(pages.qr_page(**USUAL | {"title": None}))
+
+    page = Reader(pages.qr_page(**USUAL | {"title": None} | {field: attack}))
+
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in quiet.elements]
+    assert [sorted(attributes) for _, attributes in page.elements] == [
+        sorted(attributes) for _, attributes in quiet.elements
+    ]
+    if field == "image_url":
+        assert page.all("img")[0]["src"] == attack
+    else:
+        # Blank lines of a notice are gathered, so blanks are left out of the comparison.
+        assert "".join(attack.split()) in "".join(page.text.split())
+
+
+@given(text=st.text(max_size=limits.NOTICE_LENGTH))
+def test_no_text_breaks_a_page(text: str) -> None:
+    page = pages.qr_page(**USUAL | dict.fromkeys(("code_name", "title", "notice", "target_name"), text))
+
+    assert page.endswith(b"</html>")
+    assert len(Reader(page).all("img")) == 1
+
+
+def test_half_a_surrogate_pair_is_no_dead_end() -> None:
+    page = pages.qr_page(**USUAL | dict.fromkeys(("title", "notice", "target_name"), "a\ud83db"))
+
+    assert page.count(b"a?b") == 4
+
+
+@pytest.mark.parametrize("language", Language)
+def test_the_policy_names_the_very_style_and_script_of_every_page(language: Language) -> None:
+    policy = dict(pages.HEADERS[language])[b"content-security-policy"].decode()
+
+    for page in every_page(language):
+        for tag in ("style", "script"):
+            (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>".encode(), page, re.DOTALL)
+            source = f"'sha256-{b64encode(sha256(inline).digest()).decode()}'"
+            assert f"{tag}-src {source};" in policy
+
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'; img-src 'self'; ")
+    assert policy.endswith("base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+
+
+@pytest.mark.parametrize("language", Language)
+def test_no_page_names_another_host_or_holds_what_the_policy_would_stop(language: Language) -> None:
+    for page in map(Reader, every_page(language, url="")):
+        assert "//" not in "".join(page.texts)
+        for tag, attributes in page.elements:
+            assert tag not in {"link", "iframe", "object", "form", "canvas"}
+            assert "style" not in attributes
+            assert not any(name.startswith("on") for name in attributes)
+            assert not any("//" in (value or "") for value in attributes.values())
+
+
+@pytest.mark.parametrize("language", Language)
+def test_a_page_has_one_picture_only_where_a_place_was_given(language: Language) -> None:
+    given_place, others = every_page(language)[: 2 * len(TargetKind)], every_page(language)[2 * len(TargetKind) :]
+
+    for page in map(Reader, given_place):
+        (image,) = page.all("img")
+        assert int(image["width"] or 0) == int(image["height"] or 0) >= 240
+        assert image["alt"]
+        assert {"href": ""} in page.all("a")
+    assert all(Reader(page).all("img") == [] for page in others)
+
+
+@pytest.mark.parametrize("language", Language)
+def test_every_page_says_its_language_and_has_one_heading(language: Language) -> None:
+    spoken = {Language.ZH: "zh-CN", Language.EN: "en"}[language]
+
+    for page in map(Reader, every_page(language, "title")):
+        assert page.all("html") == [{"lang": spoken}]
+        assert len(page.all("h1")) == len(page.all("title")) == len(page.all("main")) == 1
+        assert re.search("[一-鿿]", page.text) is None or language is Language.ZH
+
+    assert dict(pages.HEADERS[language])[b"content-language"].decode() == spoken
+
+
+def test_the_headers_forbid_every_kind_of_keeping() -> None:
+    headers = dict(pages.HEADERS[Language.ZH])
+
+    assert headers[b"cache-control"] == b"no-store, no-cache, must-revalidate, max-age=0"
+    assert headers[b"pragma"] == b"no-cache"
+    assert headers[b"vary"] == b"Accept-Language"
+    assert headers[b"x-content-type-options"] == b"nosniff"
+    assert headers[b"x-robots-tag"] == b"noindex"
+    assert headers[b"referrer-policy"] == b"no-referrer"
+    assert all(name == name.lower() for name in headers)
+
+
+def test_the_pages_of_two_languages_say_the_same_things() -> None:
+    assert pages._WORDS[Language.ZH].keys() == pages._WORDS[Language.EN].keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "not_call"),
+    [
+        (TargetKind.WECHAT_GROUP, "长按识别二维码，加入群聊", "添加"),
+        (TargetKind.WECOM_GROUP, "长按识别二维码，加入群聊", "添加"),
+        (TargetKind.WECHAT_PERSONAL, "长按识别二维码，添加好友", "群聊"),
+        (TargetKind.WECOM_CONTACT, "长按识别二维码，添加好友", "群聊"),
+        (TargetKind.WECOM_ACQUISITION, "长按识别二维码，添加好友", "群聊"),
+    ],
+)
+def test_the_call_fits_what_is_behind_the_code(kind: TargetKind, call: str, not_call: str) -> None:
+    text = Reader(pages.qr_page(**USUAL | {"kind": kind})).text
+
+    assert call in text
+    assert not_call not in text
+
+
+@pytest.mark.parametrize("language", Language)
+def test_a_computer_is_never_told_to_press_and_hold(language: Language) -> None:
+    phone = pages.qr_page(**USUAL | {"language": language}).decode()
+    computer = pages.qr_page(**USUAL | {"language": language, "desktop": True}).decode()
+
+    assert re.search("长按|ress and hold", phone)
+    assert re.search("长按|ress and hold", computer) is None
+    assert re.search("手机|phone", computer)
+
+
+def test_two_visitors_of_one_code_each_get_their_own_target_and_picture() -> None:
+    first = Reader(pages.qr_page(**USUAL | {"target_name": "一群", "image_url": "/a/1.png"}))
+    second = Reader(pages.qr_page(**USUAL | {"target_name": "二群", "image_url": "/a/2.png"}))
+
+    assert (first.all("img")[0]["src"], second.all("img")[0]["src"]) == ("/a/1.png", "/a/2.png")
+    assert "一群" in first.text
+    assert "一群" not in second.text
+
+
+def test_a_code_without_a_title_shows_its_name() -> None:
+    assert '<h1 class="clamp" dir="auto">Poster 12</h1>' in pages.qr_page(**USUAL | {"title": " "}).decode()
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 1, 90])
+def test_pages_that_wait_come_back_by_themselves_and_never_at_once(seconds: int) -> None:
+    for page in (
+        pages.limited_page(seconds=seconds, language=Language.EN),
+        pages.unavailable_page(seconds=seconds, language=Language.EN),
+    ):
+        assert {"http-equiv": "refresh", "content": str(max(1, seconds))} in Reader(page).all("meta")
+
+
+def test_no_other_page_comes_back_by_itself() -> None:
+    waiting = [page for page in every_page(Language.ZH) if b"refresh" in page]
+
+    assert len(waiting) == 2
+
+
+def test_a_preview_tells_the_title_and_shows_no_way_in() -> None:
+    page = Reader(pages.preview_page(code_name="c", title="A <b> & 'c'", language=Language.EN))
+
+    assert {"property": "og:title", "content": "A <b> & 'c'"} in page.all("meta")
+    assert page.all("img") == page.all("a") == []
+
+
+def test_a_person_outside_wechat_can_copy_the_link_but_not_follow_it() -> None:
+    url = "https://huoma.example/k7m2xqd?a=1&b=<script>"
+
+    page = Reader(pages.outside_wechat_page(code_name="c", title=None, url=url, language=Language.ZH, desktop=False))
+
+    assert url in page.texts
+    assert page.all("a") == []
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", Language.ZH),
+        ("*", Language.ZH),
+        ("fr-FR,fr;q=0.9", Language.ZH),
+        ("zh-CN,zh;q=0.9,en;q=0.8", Language.ZH),
+        ("zh-Hant-TW", Language.ZH),
+        ("en", Language.EN),
+        ("EN-us", Language.EN),
+        ("en-US,en;q=0.9,zh;q=0.95", Language.EN),
+        ("zh;q=0.8 , en;q=0.9", Language.EN),
+        ("en;q=0.8,zh;q=0.8", Language.EN),
+        ("zh;q=0.8,en;q=0.8", Language.ZH),
+        ("fr, en ; q=0.1", Language.EN),
+        ("en;q=0", Language.ZH),
+        ("zh;q=0,*", Language.EN),
+        ("en;q=0.5,*", Language.ZH),
+        ("english;q=1", Language.ZH),
+        ("en;q=2,zh;q=0.1", Language.ZH),
+        ("en;q=nan", Language.ZH),
+        ("en" + "," * 100_000, Language.EN),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_the_language_is_the_one_liked_best(header: str, language: Language) -> None:
+    assert pages.read_language(header) is language
+
+
+@given(st.text())
+def test_no_header_breaks_the_choice_of_a_language(header: str) -> None:
+    assert pages.read_language(header) in Language
+
+
+def test_a_page_for_one_more_visitor_costs_microseconds() -> None:
+    pages.qr_page(**USUAL)
+
+    seconds = min(timeit.repeat(lambda: pages.qr_page(**USUAL), number=1_000, repeat=7)) / 1_000
+
+    assert seconds < 60e-6
