@@ -135,7 +135,7 @@ class CodeEditor:
             if draft.slug is not None:
                 raise Refusal("slug_taken", "This slug is or was in use. Choose another.", "slug")
         else:
-            raise StoreAway
+            raise RuntimeError("every slug that was drawn is taken")
         if draft.slug is not None:
             await self._announce_slug()
         return code

@@ -240,14 +240,14 @@ class Scanner:
         return None
 
     def _without_counters(self, code: Code, claimed: Claimed | None) -> Given | Unavailable:
-        """Show a visitor the place that nothing can have taken back; nobody else can be told anything."""
-        now = self._clock()
-        target = _alive(code, claimed.seat, now) if claimed else None
-        if claimed is None or target is None:
+        """Show a visitor the place that nothing can take back; nobody else can be told anything.
+
+        A place that is only held is not shown: nobody could note that it was seen, so it would be given again.
+        """
+        target = _alive(code, claimed.seat, self._clock()) if claimed else None
+        if claimed is None or target is None or not claimed.proven:
             return Unavailable()
-        # A hold whose time is not up cannot have gone back.
-        kept = claimed.proven or now.timestamp() < claimed.issued_at + code.hold_seconds
-        return Given(code, target, claimed, returned=True) if kept else Unavailable()
+        return Given(code, target, claimed, returned=True)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Show targets (子码) as a scan would find them now: the record's settings with this minute's counters."""
+"""Show codes (活码), and targets (子码) as a scan would find them now: the record with this minute's counters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from app.domain.code import CodeId, TargetId, TargetState, WorkspaceId
 from app.domain.errors import CountersAway
 from app.services.editing import not_found
 from app.store import codes, targets
+from app.store.codes import CodeRecord
 from app.store.database import Database
 from app.store.targets import TargetRecord
 
@@ -41,11 +42,29 @@ class TargetView:
 
 
 class Viewer:
-    """Read targets with their counts."""
+    """Read codes, and targets with their counts."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
         self._database = database
         self._redis = redis
+
+    async def code(self, workspace: WorkspaceId, code: CodeId) -> CodeRecord:
+        """Show one code, a closed one too.
+
+        Raises: Refusal `not_found`; StoreAway.
+        """
+        async with self._database.reading() as connection:
+            found = await codes.find(connection, workspace, code)
+        if found is None:
+            raise not_found()
+        return found
+
+    async def codes(
+        self, workspace: WorkspaceId, before: CodeId | None, size: int, *, closed: bool
+    ) -> list[CodeRecord]:
+        """Show some codes, newest first: those open, or those closed. Raises: StoreAway."""
+        async with self._database.reading() as connection:
+            return await codes.page(connection, workspace, before, size, closed=closed)
 
     async def target(self, workspace: WorkspaceId, target: TargetId) -> TargetView:
         """Show one target.
@@ -58,7 +77,7 @@ class Viewer:
             raise not_found()
         return (await self.views([record]))[0]
 
-    async def page(
+    async def targets(
         self, workspace: WorkspaceId, code: CodeId, after: tuple[int, TargetId] | None, size: int
     ) -> list[TargetView]:
         """Show some targets of one code, in the order in which they fill.

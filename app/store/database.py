@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NewType
+from typing import Final, NewType
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.domain.errors import StoreAway
@@ -25,7 +27,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=connect_seconds,
-            pool_pre_ping=False,
+            # A restarted server costs nobody a failed request; no scan waits for this, since none asks PostgreSQL.
+            pool_pre_ping=True,
             connect_args={"timeout": connect_seconds, "command_timeout": statement_seconds},
         )
 
@@ -53,9 +56,21 @@ class _away:  # noqa: N801 - reads as a word where it is used
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DBAPIError) and (
-            error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-        ):
+        if error is not None and _is_away(error):
             raise StoreAway from error
-        if isinstance(error, OSError | TimeoutError):
-            raise StoreAway from error
+
+
+# Classes of SQLSTATE that speak of the server and not of the statement: connection, resources, shutting down or
+# starting up. Source: PostgreSQL manual, appendix A, read 2026-11-21.
+_AWAY_CLASSES: Final = ("08", "53", "57P")
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError):
+        return True
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+            return True
+        error = error.orig or error
+    state = getattr(error, "sqlstate", None)
+    return isinstance(state, str) and state.startswith(_AWAY_CLASSES)

@@ -6,9 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.domain import ids
 from app.domain.code import CodeId
-from app.services.editing import not_found
 from app.services.once import Once
-from app.store import codes
 from app.store.codes import CodeRecord
 from app.web.answers import CodeOut, CodePage
 from app.web.api.asking import CodePath, Context, Cutting, IfMatch, Reading, Repeating, Writing, tag
@@ -23,7 +21,7 @@ router = APIRouter(prefix="/codes", tags=["codes"])
     "",
     status_code=201,
     summary="Create a live code",
-    responses=problems("bad_slug", "reserved_slug", "slug_taken", "unsupported_kind", "idempotency"),
+    responses=problems("bad_slug", "reserved_slug", "slug_taken", "unsupported_kind", "body", "idempotency"),
 )
 async def create_code(body: NewCode, context: Context, caller: Writing, ask: Repeating, response: Response) -> CodeOut:
     """Create a code and the URL that is printed. Its kind and its slug never change.
@@ -46,10 +44,8 @@ async def list_codes(
 ) -> CodePage:
     """List the codes of the workspace, newest first."""
     after = cut.after(ids.PATTERN)
-    async with context.database.reading() as connection:
-        found = await codes.page(
-            connection, caller.workspace, CodeId(after[0]) if after else None, cut.size + 1, closed=closed
-        )
+    before = CodeId(after[0]) if after else None
+    found = await context.viewer.codes(caller.workspace, before, cut.size + 1, closed=closed)
     page, following = cut.pages(found, lambda code: code.id)
     return CodePage(items=[_out(context, code) for code in page], next=following)
 
@@ -57,10 +53,7 @@ async def list_codes(
 @router.get("/{code_id}", summary="Read a live code", responses=problems("not_found"))
 async def get_code(code_id: CodePath, context: Context, caller: Reading, response: Response) -> CodeOut:
     """Read one code, a closed one too."""
-    async with context.database.reading() as connection:
-        code = await codes.find(connection, caller.workspace, code_id)
-    if code is None:
-        raise not_found()
+    code = await context.viewer.code(caller.workspace, code_id)
     tag(response, code.version)
     return _out(context, code)
 
@@ -68,7 +61,7 @@ async def get_code(code_id: CodePath, context: Context, caller: Reading, respons
 @router.patch(
     "/{code_id}",
     summary="Change a live code",
-    responses=problems("not_found", "closed", "changed_meanwhile", "invalid", "counters_away"),
+    responses=problems("not_found", "closed", "changed_meanwhile", "body", "counters_away"),
 )
 async def change_code(
     code_id: CodePath, body: CodeChange, context: Context, caller: Writing, seen: IfMatch, response: Response

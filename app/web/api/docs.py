@@ -21,7 +21,11 @@ UPLOAD_REFUSALS: Final = (
     "unsupported_qr_kind", "url_not_for_group",
 )  # fmt: skip
 _ALWAYS: Final = ("unauthenticated", "insufficient_scope", "store_away")
-_IDEMPOTENCY: Final = ("idempotency_key_in_use", "idempotency_key_reused", "bad_idempotency_key", "malformed_body")
+# What many operations have in common, by a word that is no code itself.
+_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "body": ("invalid", "malformed_body", "body_too_large"),
+    "idempotency": ("bad_idempotency_key", "idempotency_key_in_use", "idempotency_key_reused"),
+}
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -56,9 +60,12 @@ _PAGE_POLICY: Final = (
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Describe the refusals of an operation by their codes; those that every operation has are added."""
+    """Describe the refusals of an operation by their codes, or by `body` and `idempotency` for what these bring.
+
+    Those that every operation has are added.
+    """
     by_status: dict[int, list[str]] = {}
-    for code in sorted({*codes, *_ALWAYS, *(_IDEMPOTENCY if "idempotency" in codes else ())} - {"idempotency"}):
+    for code in sorted({one for name in (*codes, *_ALWAYS) for one in _GROUPS.get(name, (name,))}):
         by_status.setdefault(STATUS[code], []).append(code)
     return {
         status: {
@@ -110,9 +117,20 @@ def _document(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=app.openapi_tags,
         )
+        _without_fastapi_errors(document)
         document["components"]["schemas"] |= _schemas()
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _without_fastapi_errors(document: dict[str, Any]) -> None:
+    """Take out the 422 that FastAPI describes wherever we describe none: an id that cannot be is a 404 here."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
 
 
 def _schemas() -> dict[str, Any]:

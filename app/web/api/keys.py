@@ -19,7 +19,7 @@ router = APIRouter(prefix="/keys", tags=["keys"])
     "",
     status_code=201,
     summary="Give an API key",
-    responses=problems("already_expired", "expires_too_late", "too_many_keys", "invalid", "idempotency"),
+    responses=problems("already_expired", "expires_too_late", "too_many_keys", "body", "idempotency"),
 )
 async def create_key(body: NewKey, context: Context, caller: Administering, ask: Repeating) -> MadeKeyOut:
     """Give a key, and show its secret this once.

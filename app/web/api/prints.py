@@ -85,7 +85,7 @@ async def print_svg(
     "/qr",
     summary="Draw the print with a logo",
     response_class=Response,
-    responses={**_image("png", "svg"), **problems(*_REFUSALS)},
+    responses={**_image("png", "svg"), **problems(*_REFUSALS, "body")},
 )
 async def print_with_logo(
     code_id: CodePath,

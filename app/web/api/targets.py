@@ -25,7 +25,7 @@ from app.web.schemas import (
 )
 
 router = APIRouter(tags=["targets"])
-_REFUSALS = ("not_found", "closed", "same_qr", "already_expired", "expires_too_late", "invalid", "counters_away")
+_REFUSALS = ("not_found", "closed", "same_qr", "already_expired", "expires_too_late", "body", "counters_away")
 
 
 @router.post(
@@ -81,7 +81,7 @@ async def list_targets(code_id: CodePath, context: Context, caller: Reading, cut
     """List targets in the order in which they fill, each as a scan would find it now."""
     spelt = cut.after(rf"([0-9]{{1,18}})\.({ids.PATTERN[1:-1]})")
     after = (int(spelt[1]), TargetId(spelt[2])) if spelt else None
-    found = await context.viewer.page(caller.workspace, code_id, after, cut.size + 1)
+    found = await context.viewer.targets(caller.workspace, code_id, after, cut.size + 1)
     page, following = cut.pages(found, lambda view: f"{view.record.position}.{view.record.target.id}")
     now = context.clock()
     return TargetPage(items=[TargetOut.of(view, now) for view in page], next=following)
@@ -138,7 +138,7 @@ async def renew_target(
 @router.post(
     "/targets/{target_id}/members",
     summary="Report the true head count",
-    responses=problems("not_found", "closed", "invalid", "counters_away", "idempotency"),
+    responses=problems("not_found", "closed", "body", "counters_away", "idempotency"),
 )
 async def recount_target(
     target_id: TargetPath, body: HeadCount, context: Context, caller: Writing, ask: Repeating, response: Response

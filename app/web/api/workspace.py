@@ -21,7 +21,7 @@ async def get_workspace(context: Context, caller: Reading, response: Response) -
 @router.patch(
     "",
     summary="Change the workspace",
-    responses=problems("bad_time_zone", "changed_meanwhile", "invalid", "counters_away"),
+    responses=problems("bad_time_zone", "changed_meanwhile", "body", "counters_away"),
 )
 async def change_workspace(
     body: WorkspaceChange, context: Context, caller: Administering, seen: IfMatch, response: Response

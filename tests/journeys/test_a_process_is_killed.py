@@ -1,0 +1,141 @@
+"""Kill every kind of process in the middle of a crowd: nothing is lost, nothing is given twice."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from tests.running import PHONE, Service, Visited, make_code, running_service, server_folder, visit
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """Run everything apart from the others' service, since its parts will be killed."""
+    with server_folder() as folder, running_service(folder, workers=2) as service:
+        yield service
+
+
+async def stubborn_crowd(url: str, slug: str, visitors: int, connections: int) -> list[Visited]:
+    """Send visitors who try again when nobody answers, or when they are told to."""
+    met: list[Visited] = []
+    waiting = iter(range(visitors))
+
+    async def one_after_another() -> None:
+        for _ in waiting:
+            async with httpx.AsyncClient(
+                base_url=url, headers={"User-Agent": PHONE}, trust_env=False, timeout=20
+            ) as client:
+                while True:
+                    with suppress(httpx.TransportError):
+                        visited = await visit(client, slug)
+                        if visited.outcome != "unavailable" and visited.picture != "unavailable":
+                            met.append(visited)
+                            break
+                    await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(one_after_another() for _ in range(connections)))
+    return met
+
+
+def check(service: Service, code: str, met: list[Visited], limits: list[int]) -> None:
+    """Insist that nobody was shown a group that was full, and that counters and record tell the same."""
+    assert len(met) == 400
+    shown = Counter(visited.target for visited in met if visited.picture in ("claimed", "returned"))
+    service.wait_until_drained()
+    with service.api as api:
+        targets = api.get(f"/codes/{code}/targets").raise_for_status().json()["items"]
+    for target, limit in zip(targets, limits, strict=True):
+        assert shown[target["id"]] <= target["seen"] <= limit
+        assert target["taken"] <= limit
+    # A page whose answer was lost holds a place until its time is up; nothing else may be missing.
+    assert sum(shown.values()) + sum(t["held"] for t in targets) >= sum(limits) - 40
+
+
+LIMITS = [100, 100, 100]
+
+
+def test_redis_is_killed_and_comes_back(service: Service) -> None:
+    code, slug = make_code(service, "poster", LIMITS, hold_seconds=10)
+
+    async def story() -> list[Visited]:
+        crowd = asyncio.create_task(stubborn_crowd(service.url, slug, 400, 20))
+        for _ in range(3):
+            await asyncio.sleep(0.4)
+            await asyncio.to_thread(service.servers.redis.kill)
+            await asyncio.to_thread(service.servers.redis.start)
+        return await crowd
+
+    check(service, code, asyncio.run(story()), LIMITS)
+
+
+def test_postgresql_is_killed_and_comes_back(service: Service) -> None:
+    code, slug = make_code(service, "poster", LIMITS, hold_seconds=10)
+    asyncio.run(_warm(service, slug))
+
+    async def story() -> list[Visited]:
+        crowd = asyncio.create_task(stubborn_crowd(service.url, slug, 400, 20))
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(service.servers.postgres.kill)
+        await asyncio.sleep(1)
+        await asyncio.to_thread(service.servers.postgres.start)
+        return await crowd
+
+    check(service, code, asyncio.run(story()), LIMITS)
+
+
+def test_the_drain_is_killed_again_and_again(service: Service) -> None:
+    code, slug = make_code(service, "poster", LIMITS, hold_seconds=10)
+
+    async def story() -> list[Visited]:
+        crowd = asyncio.create_task(stubborn_crowd(service.url, slug, 400, 20))
+        for _ in range(4):
+            await asyncio.sleep(0.8)
+            service.children["worker"].kill()
+            service.children.pop("worker").wait()
+            service.start("worker")
+        return await crowd
+
+    check(service, code, asyncio.run(story()), LIMITS)
+
+
+def test_web_processes_are_killed_and_others_go_on(service: Service) -> None:
+    code, slug = make_code(service, "poster", LIMITS, hold_seconds=10)
+
+    async def story() -> list[Visited]:
+        crowd = asyncio.create_task(stubborn_crowd(service.url, slug, 400, 20))
+        for _ in range(2):
+            await asyncio.sleep(0.5)
+            os.kill(web_processes(service)[0], signal.SIGKILL)
+        return await crowd
+
+    check(service, code, asyncio.run(story()), LIMITS)
+
+
+def test_everything_stops_in_order_when_asked(service: Service) -> None:
+    assert service.stop("serve") == 0
+    assert service.stop("worker") == 0
+    assert service.run("verify").returncode == 0
+
+
+async def _warm(service: Service, slug: str) -> None:
+    async with httpx.AsyncClient(base_url=service.url, headers={"User-Agent": "mpcrawler"}, trust_env=False) as bot:
+        for _ in range(20):
+            await bot.get(f"/{slug}", headers={"Connection": "close"})
+
+
+def web_processes(service: Service) -> list[int]:
+    """Name the children of `serve` that answer requests."""
+    parent = service.children["serve"].pid
+    found = []
+    for name in os.listdir("/proc"):
+        with suppress(OSError, ValueError):
+            stat = open(f"/proc/{name}/stat").read().rsplit(")", 1)[1].split()
+            command = open(f"/proc/{name}/cmdline").read()
+            if int(stat[1]) == parent and "spawn_main" in command:
+                found.append(int(name))
+    return found

@@ -1,0 +1,140 @@
+"""The document that describes the API, and the page that shows it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.web.api import ApiContext
+from tests.conftest import client
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture
+async def document(context: ApiContext) -> dict[str, Any]:
+    async with client(context) as nobody:
+        response = await nobody.get("http://api.test/openapi.json")
+        assert response.status_code == 200
+        found = response.json()
+        assert isinstance(found, dict)
+        return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method in METHODS:
+                yield f"{method.upper()} {path}", operation
+
+
+def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].removeprefix("#/components/schemas/")]
+    return schema
+
+
+def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert {name for name, _ in operations(document)} == {
+        "POST /api/v1/codes",
+        "GET /api/v1/codes",
+        "GET /api/v1/codes/{code_id}",
+        "PATCH /api/v1/codes/{code_id}",
+        "DELETE /api/v1/codes/{code_id}",
+        "GET /api/v1/codes/{code_id}/qr.png",
+        "GET /api/v1/codes/{code_id}/qr.svg",
+        "POST /api/v1/codes/{code_id}/qr",
+        "POST /api/v1/codes/{code_id}/targets",
+        "GET /api/v1/codes/{code_id}/targets",
+        "POST /api/v1/codes/{code_id}/targets/batch",
+        "GET /api/v1/targets/{target_id}",
+        "PATCH /api/v1/targets/{target_id}",
+        "DELETE /api/v1/targets/{target_id}",
+        "PUT /api/v1/targets/{target_id}/qr",
+        "POST /api/v1/targets/{target_id}/members",
+        "POST /api/v1/keys",
+        "GET /api/v1/keys",
+        "DELETE /api/v1/keys/{key_id}",
+        "GET /api/v1/workspace",
+        "PATCH /api/v1/workspace",
+    }
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in re.findall(r"'\$ref': '([^']+)'", str(document)):
+        assert resolve(document, {"$ref": reference})
+
+
+def test_every_operation_says_what_it_does_and_how_it_may_end(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(names) == len(set(names))
+    for name, operation in operations(document):
+        assert re.fullmatch(r"[a-z_]+", operation["operationId"]), name
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["tags"], name
+        assert operation["security"] == [{"HTTPBearer": []}], name
+        responses = operation["responses"]
+        assert {"401", "403", "503"} <= set(responses), name
+        for status, response in responses.items():
+            if int(status) >= 400:
+                problem = response["content"]["application/problem+json"]
+                assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}, (name, status)
+                assert problem["examples"], (name, status)
+
+
+def test_every_operation_has_examples_of_what_goes_in_and_out(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        parts = [operation["requestBody"]] if "requestBody" in operation else []
+        parts += [one for status, one in operation["responses"].items() if status in {"200", "201"}]
+        found = 0
+        for part in parts:
+            for media_type, content in part["content"].items():
+                if media_type.startswith("image/"):
+                    continue
+                schema = resolve(document, content["schema"])
+                items = schema.get("properties", {}).get("items", {}).get("items", {})
+                inner = [schema, resolve(document, items), *schema.get("properties", {}).values()]
+                assert any("examples" in one for one in inner), (name, media_type)
+                found += 1
+        assert found or any("examples" in one["schema"] or "examples" in one for one in operation["parameters"]), name
+
+
+def test_uploads_are_described_in_both_forms(document: dict[str, Any]) -> None:
+    bodies = dict(operations(document))
+    for name in ("POST /api/v1/codes/{code_id}/targets", "PUT /api/v1/targets/{target_id}/qr"):
+        content = bodies[name]["requestBody"]["content"]
+        picture = resolve(document, content["multipart/form-data"]["schema"])
+        assert picture["required"] == ["image"]
+        assert "payload" in resolve(document, content["application/json"]["schema"])["properties"]
+
+
+def test_a_change_has_no_defaults(document: dict[str, Any]) -> None:
+    for name in ("CodeChange", "TargetChange", "WorkspaceChange", "DefaultsChange"):
+        for field in document["components"]["schemas"][name]["properties"].values():
+            assert "default" not in field
+
+
+async def test_the_page_asks_no_other_host(context: ApiContext) -> None:
+    async with client(context) as nobody:
+        page = await nobody.get("http://api.test/docs")
+        assert page.status_code == 200
+        assert "//" not in page.text.replace("<!doctype html>", "")
+        for path in re.findall(r'(?:src|href)="(/[^"]+)"', page.text):
+            part = await nobody.get(f"http://api.test{path}")
+            assert part.status_code == 200, path
+            if path.endswith("start.js"):
+                assert "//" not in part.text
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert "http" not in policy
+        assert "<script>" not in page.text
+
+
+async def test_the_document_needs_no_key(context: ApiContext) -> None:
+    async with client(context) as nobody:
+        assert (await nobody.get("http://api.test/openapi.json")).status_code == 200
+        assert (await nobody.head("http://api.test/docs")).status_code == 405

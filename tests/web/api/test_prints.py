@@ -1,0 +1,95 @@
+"""The print: a QR of the code's URL that nothing ever changes."""
+
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+import zxingcpp
+from PIL import Image
+
+from tests.web.api.steps import done, make_code, make_target, refused
+
+
+def read(png: bytes) -> str:
+    (found,) = zxingcpp.read_barcodes(Image.open(BytesIO(png)))
+    return found.text
+
+
+async def test_a_print_leads_to_the_url_of_its_code(api: httpx.AsyncClient) -> None:
+    code = await make_code(api)
+    response = await api.get(f"/codes/{code['id']}/qr.png?size=600")
+    assert response.headers["content-type"] == "image/png"
+    assert Image.open(BytesIO(response.content)).size == (600, 600)
+    assert read(response.content) == code["url"]
+
+
+async def test_no_edit_changes_a_byte_of_the_print(api: httpx.AsyncClient) -> None:
+    code = await make_code(api)
+    before = [(await api.get(f"/codes/{code['id']}/{form}")).content for form in ("qr.svg", "qr.png")]
+    target = await make_target(api, code)
+    done(await api.patch(f"/codes/{code['id']}", json={"name": "anders", "strategy": "random", "wechat_only": True}))
+    done(await api.patch(f"/targets/{target['id']}", json={"status": "paused"}))
+    assert [(await api.get(f"/codes/{code['id']}/{form}")).content for form in ("qr.svg", "qr.png")] == before
+    assert before[0].startswith(b"<svg ")
+
+
+async def test_a_print_need_not_be_sent_twice(api: httpx.AsyncClient) -> None:
+    code = await make_code(api)
+    for form in ("qr.svg", "qr.png"):
+        first = await api.get(f"/codes/{code['id']}/{form}")
+        assert first.headers["cache-control"] == "private, max-age=86400"
+        for tag in (first.headers["etag"], f'"x", W/{first.headers["etag"]}'):
+            again = await api.get(f"/codes/{code['id']}/{form}", headers={"If-None-Match": tag})
+            assert (again.status_code, again.content) == (304, b"")
+        other = await api.get(f"/codes/{code['id']}/{form}?dark=000080", headers={"If-None-Match": tag})
+        assert other.status_code == 200
+
+
+async def test_colours_may_be_given_with_and_without_their_hash(api: httpx.AsyncClient) -> None:
+    code = await make_code(api)
+    one = await api.get(f"/codes/{code['id']}/qr.svg?dark=1a2b3c&light=ffeedd")
+    other = await api.get(f"/codes/{code['id']}/qr.svg", params={"dark": "#1a2b3c", "light": "#ffeedd"})
+    assert one.content == other.content
+    assert b"#1a2b3c" in one.content
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "where"),
+    [
+        ("size=199", "bad_style", "size"),
+        ("size=4097", "bad_style", "size"),
+        ("size=x", "invalid", "size"),
+        ("border=17", "bad_style", "border"),
+        ("ec=X", "bad_style", "ec"),
+        ("dark=red", "bad_style", "dark"),
+        ("dark=%22/%3E%3Cscript%3E", "bad_style", "dark"),
+        ("light=000000", "unreadable_style", "dark"),
+        ("dark=ffffff&light=000000", "unreadable_style", "dark"),
+    ],
+)
+async def test_a_style_that_cannot_be_read_is_refused(
+    api: httpx.AsyncClient, query: str, code: str, where: str
+) -> None:
+    live = await make_code(api)
+    for form in ("qr.png", "qr.svg"):
+        refused(await api.get(f"/codes/{live['id']}/{form}?{query}"), 422, code, where)
+
+
+async def test_a_logo_stands_in_the_middle_and_the_print_is_still_read(api: httpx.AsyncClient, samples: Path) -> None:
+    code = await make_code(api)
+    logo = {"logo": (samples / "no_code.jpg").read_bytes()}
+    drawn = await api.post(f"/codes/{code['id']}/qr", files=logo, data={"size": "800", "dark": "#222222"})
+    assert drawn.headers["content-type"] == "image/png"
+    assert read(drawn.content) == code["url"]
+    svg = await api.post(f"/codes/{code['id']}/qr", files=logo, data={"format": "svg"})
+    assert svg.headers["content-type"].startswith("image/svg+xml")
+    assert b"data:image/png;base64," in svg.content
+
+
+async def test_a_logo_that_is_no_picture_is_refused(api: httpx.AsyncClient, samples: Path) -> None:
+    url = f"/codes/{(await make_code(api))['id']}/qr"
+    refused(await api.post(url, files={"logo": (samples / "script.svg").read_bytes()}), 422, "bad_style", "logo")
+    refused(await api.post(url, files={"other": b"x"}), 422, "invalid", "logo")
+    picture = {"logo": (samples / "no_code.jpg").read_bytes()}
+    refused(await api.post(url, files=picture, data={"format": "gif"}), 422, "invalid", "format")

@@ -1,0 +1,85 @@
+"""A workspace cannot see, name or touch another's anything."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from app.domain.workspace import Workspace
+from tests.web.api.steps import done, make_code, make_target, payload, refused
+
+NOWHERE = "0000000000000000"
+
+
+def requests(code: str, target: str, key: str) -> list[tuple[str, str, Any]]:
+    return [
+        ("GET", f"/codes/{code}", None),
+        ("PATCH", f"/codes/{code}", {"name": "n"}),
+        ("DELETE", f"/codes/{code}", None),
+        ("GET", f"/codes/{code}/qr.png", None),
+        ("GET", f"/codes/{code}/qr.svg", None),
+        ("GET", f"/codes/{code}/targets", None),
+        ("POST", f"/codes/{code}/targets", {"payload": payload()}),
+        ("POST", f"/codes/{code}/targets/batch", {"targets": [{"payload": payload()}]}),
+        ("GET", f"/targets/{target}", None),
+        ("PATCH", f"/targets/{target}", {"name": "n"}),
+        ("PUT", f"/targets/{target}/qr", {"payload": payload()}),
+        ("POST", f"/targets/{target}/members", {"count": 5}),
+        ("DELETE", f"/targets/{target}", None),
+        ("DELETE", f"/keys/{key}", None),
+    ]
+
+
+async def test_what_belongs_to_another_is_answered_like_what_is_not_there(
+    api: httpx.AsyncClient, stranger_api: httpx.AsyncClient
+) -> None:
+    code = await make_code(api)
+    target = await make_target(api, code)
+    before = [await state(api, path) for path in (f"/codes/{code['id']}", f"/targets/{target['id']}", "/keys")]
+    key = before[2]["items"][0]["id"]
+    foreign = requests(code["id"], target["id"], key)
+    unknown = requests(NOWHERE, NOWHERE, NOWHERE)
+    for (method, path, body), (_, nowhere, same) in zip(foreign, unknown, strict=True):
+        theirs = await stranger_api.request(method, path, json=body)
+        refused(theirs, 404, "not_found")
+        nothing = await stranger_api.request(method, nowhere, json=same)
+        assert (theirs.content, theirs.headers) == (nothing.content, nothing.headers), path
+    assert [await state(api, path) for path in (f"/codes/{code['id']}", f"/targets/{target['id']}", "/keys")] == before
+
+
+async def test_lists_hold_only_what_is_ones_own(api: httpx.AsyncClient, stranger_api: httpx.AsyncClient) -> None:
+    mine, theirs = await make_code(api), await make_code(stranger_api)
+    assert [one["id"] for one in done(await api.get("/codes"))["items"]] == [mine["id"]]
+    assert [one["id"] for one in done(await stranger_api.get("/codes"))["items"]] == [theirs["id"]]
+    keys = [{one["id"] for one in done(await each.get("/keys"))["items"]} for each in (api, stranger_api)]
+    assert not keys[0] & keys[1]
+
+
+async def test_a_cursor_of_another_shows_nothing_of_his(
+    api: httpx.AsyncClient, stranger_api: httpx.AsyncClient
+) -> None:
+    for _ in range(3):
+        await make_code(api)
+    cursor = done(await api.get("/codes?limit=1"))["next"]
+    assert done(await stranger_api.get(f"/codes?cursor={cursor}"))["items"] == []
+
+
+async def test_a_workspace_changes_only_itself(
+    api: httpx.AsyncClient, stranger_api: httpx.AsyncClient, workspace: Workspace
+) -> None:
+    code = await make_code(api)
+    done(await stranger_api.patch("/workspace", json={"name": "mine", "time_zone": "Europe/Paris"}))
+    assert done(await api.get("/workspace"))["name"] == "春日"
+    assert done(await api.get(f"/codes/{code['id']}"))["version"] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["x", "0" * 15, "0" * 17, "0" * 15 + "I", "0" * 15 + "U", "%00" * 16, "..%2f..", "%F0%9F%98%80"]
+)
+async def test_an_id_that_cannot_be_is_answered_like_one_that_is_not_there(api: httpx.AsyncClient, name: str) -> None:
+    for method, path, body in requests(name, name, name):
+        refused(await api.request(method, path, json=body), 404, "not_found")
+
+
+async def state(api: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    return done(await api.get(path))
