@@ -20,7 +20,8 @@ from PIL import Image, PngImagePlugin
 from app.domain.errors import UploadRefusal
 from app.domain.payload import TargetKind
 from app.qr.draw import target_png
-from app.qr.read import MAX_BYTES, Reader, Screenshot, _webp_size, read_codes, read_screenshot
+from app.qr.read import MAX_BYTES, Screenshot, _webp_size, read_codes, read_screenshot
+from app.qr.reader import Reader
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 MANIFEST: dict[str, Any] = json.loads((SAMPLES / "manifest.json").read_text())
@@ -404,7 +405,7 @@ async def test_a_child_ends_with_a_parent_that_was_killed() -> None:
 import asyncio, os, signal, sys
 from datetime import date
 from pathlib import Path
-from app.qr.read import Reader
+from app.qr.reader import Reader
 
 async def main():
     reader = Reader()
