@@ -20,6 +20,7 @@ from app.services.scanning import Scanner
 from app.services.showing import Pictures
 from app.store.database import Database
 from app.web.api import ApiContext, build_api
+from app.web.operations import install_operations
 from app.web.scan import ScanApp
 from tests.running import PHONE, group_payload
 
@@ -44,7 +45,9 @@ class Process:
         recaller = Recaller(database, redis, drain, clock, slugs=1000, codes=1000)
         batcher = Batcher(redis, clock)
         scanner = Scanner(recaller, batcher, Signer([SECRET]), clock)
-        app = ScanApp(scanner, Pictures(database), build_api(context), PUBLIC_URL)
+        api = build_api(context)
+        install_operations(api, database, redis)
+        app = ScanApp(scanner, Pictures(database), api, PUBLIC_URL)
         return cls(app, recaller, batcher, drain, Reconciler(database, redis, drain, recaller, clock))
 
     def phone(self, agent: str = PHONE, **headers: str) -> "Phone":

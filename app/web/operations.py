@@ -100,6 +100,18 @@ def metrics() -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
+@router.get("/favicon.ico", include_in_schema=False)
+async def favicon() -> Response:
+    """Have no icon, and say so once: browsers ask for one with every first page."""
+    return Response(status_code=204, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+
+@router.get("/robots.txt", include_in_schema=False)
+async def robots() -> Response:
+    """Keep crawlers out: a live code is for who stands in front of it."""
+    return Response("User-agent: *\nDisallow: /\n", media_type="text/plain")
+
+
 def install_operations(app: FastAPI, database: Database, redis: Redis) -> None:
     """Add the routes of this file to the API."""
     app.state.readier = Readier(database, redis)
