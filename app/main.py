@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import telemetry
 from app.counters.server import connect
 from app.domain.token import Signer
-from app.qr.read import Reader
+from app.qr.reader import Reader
 from app.services.batching import Batcher
 from app.services.draining import Drain
 from app.services.recalling import Recaller

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from app.counters.server import connect
 from app.domain.workspace import Scope, Workspace
 from app.embedded import EmbeddedServers, Servers
-from app.qr.read import Reader
+from app.qr.reader import Reader
 from app.services.draining import Drain
 from app.services.keeping_keys import insert_key
 from app.services.keeping_workspaces import create_workspace

@@ -10,7 +10,7 @@ from app.domain.errors import Refusal
 from app.domain.expiry import check_expiry
 from app.domain.payload import FACTS, TargetKind
 from app.domain.workspace import Workspace
-from app.qr.read import Reader
+from app.qr.reader import Reader
 from app.services.editing import Edit, Editing, Versions, check_seen, new_id, not_found, open_code
 from app.services.once import Once
 from app.services.uploading import Qr, Source, expiry_of, qr_of_text, read_source

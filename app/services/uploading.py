@@ -9,7 +9,7 @@ from app.domain.errors import Refusal, UploadRefusal
 from app.domain.expiry import natural_expiry
 from app.domain.payload import TargetKind, classify
 from app.domain.workspace import Workspace
-from app.qr.read import Reader
+from app.qr.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)

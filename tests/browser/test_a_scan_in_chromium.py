@@ -20,7 +20,8 @@ async def test_a_phone_shows_a_code_that_reads_and_keeps_it(
     async with chromium.page(SMALL_PHONE, WECHAT_IOS) as page:
         await page.go(f"{origin}/{made.slug}")
         [first] = zxingcpp.read_barcodes(await page.screenshot())
-        asked = list(page.requests)
+        # A browser asks for an icon once, after all else.
+        asked = [url for url in page.requests if not url.endswith("/favicon.ico")]
         await page.go(f"{origin}/{made.slug}")
         [again] = zxingcpp.read_barcodes(await page.screenshot())
         assert page.complaints == []

@@ -7,7 +7,7 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from app.qr.read import Reader
+from app.qr.reader import Reader
 from app.services.editing import CodeEditor, Editing, Publisher
 from app.services.keeping_keys import KeyKeeper
 from app.services.keeping_workspaces import WorkspaceKeeper

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from app.counters import counts
 from app.domain.code import CodeId, TargetId
 from app.domain.workspace import Scope, Workspace
-from app.qr.read import Reader
+from app.qr.reader import Reader
 from app.services.draining import Drain
 from app.services.recalling import Recaller
 from app.store.database import Database

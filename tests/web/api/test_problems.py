@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 import app
 from app.domain import limits
 from app.domain.workspace import Workspace
-from app.qr.read import Reader
+from app.qr.reader import Reader
 from app.services.recalling import Recaller
 from app.store.database import Database
 from app.web.api import ApiContext
