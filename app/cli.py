@@ -80,7 +80,7 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
     with _signals_as_interrupts(), contextlib.ExitStack() as started:
         try:
             settings = replace(settings, port=settings.port or _free_port(settings.host))
-            settings = started.enter_context(_servers(settings))
+            settings = started.enter_context(_servers(settings, join=False))
             key = asyncio.run(_prepare(settings))
             children = [started.enter_context(_child(name, settings)) for name in ("worker", "serve")]
             _wait_until_ready(settings, children)
@@ -94,12 +94,15 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _servers(settings: Settings) -> Iterator[Settings]:
-    """Join the private servers that run in the data directory, or start those that are needed."""
+def _servers(settings: Settings, *, join: bool = True) -> Iterator[Settings]:
+    """Join the private servers that run in the data directory, or start those that are needed.
+
+    Raises: DirectoryInUseError — they run already, and nobody wants to join.
+    """
     if settings.database_url and settings.redis_url:
         yield settings
         return
-    found = running(settings.data_dir)
+    found = running(settings.data_dir) if join else None
     if found:
         yield _with(settings, found)
         return

@@ -1,0 +1,120 @@
+"""Start everything with one command, as a newcomer does, and stop it again."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.running import PHONE, server_folder
+
+
+class Up:
+    """One `huoma up`, and what it has printed."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")}
+        environment |= {"HUOMA_DATA_DIR": str(folder), "HUOMA_PORT": "0", "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "up"],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.printed = ""
+        self.ready = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.printed += line
+            if "/docs" in line:
+                self.ready.set()
+        self.ready.set()
+
+    @property
+    def demo(self) -> str:
+        return re.search(r"demo code +(\S+)", self.printed)[1]  # type: ignore[index]
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        status = self.process.wait(60)
+        self._reader.join(10)
+        return status
+
+
+@contextmanager
+def up(folder: Path) -> Iterator[Up]:
+    started = Up(folder)
+    try:
+        assert started.ready.wait(90)
+        assert started.process.poll() is None, started.printed
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.stop()
+
+
+def scan(url: str) -> str:
+    return httpx.get(url, headers={"User-Agent": PHONE}, trust_env=False).headers["x-huoma-outcome"]
+
+
+def processes_with(text: str) -> list[str]:
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{name}/cmdline").read_text() + Path(f"/proc/{name}/environ").read_text()
+        except OSError:
+            continue
+        if text in command and int(name) != os.getpid():
+            found.append(command)
+    return found
+
+
+def test_one_command_starts_a_demo_that_scans_and_stops_without_a_trace() -> None:
+    with server_folder() as folder:
+        with up(folder) as first:
+            assert scan(first.demo) == "claimed"
+            key = re.search(r"API key +(hm_\w+)", first.printed)[1]  # type: ignore[index]
+            assert processes_with(str(folder))
+            assert first.stop() == 0
+        assert processes_with(str(folder)) == []
+        assert "Traceback" not in first.printed
+
+        with up(folder) as second:
+            assert scan(second.demo) == "claimed"
+            api = second.demo.removesuffix("/demo") + "/api/v1"
+            codes = httpx.get(f"{api}/codes", headers={"Authorization": f"Bearer {key}"}, trust_env=False).json()
+            assert [code["slug"] for code in codes["items"]] == ["demo"]
+            assert second.stop(signal.SIGINT) == 0
+        assert processes_with(str(folder)) == []
+
+
+def test_two_live_side_by_side_but_never_in_one_directory() -> None:
+    with server_folder() as one, server_folder() as other, up(one) as first, up(other) as second:
+        assert scan(first.demo) == scan(second.demo) == "claimed"
+        intruder = Up(one)
+        assert intruder.process.wait(60) == 2
+        assert "is in use by another huoma" in intruder.printed + (intruder.process.stderr or "")
+        assert scan(first.demo) == "claimed"
+
+
+def test_nothing_outlives_a_killed_parent() -> None:
+    with server_folder() as folder:
+        with up(folder) as first:
+            first.process.kill()
+            first.process.wait()
+            deadline = threading.Event()
+            for _ in range(100):
+                if not processes_with(str(folder)):
+                    break
+                deadline.wait(0.1)
+            assert processes_with(str(folder)) == []
+        with up(folder) as second:
+            assert scan(second.demo) == "claimed"

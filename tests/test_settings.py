@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+
+
+def test_what_is_not_set_has_a_default() -> None:
+    settings = Settings.read({"PATH": "/bin"})
+    assert (settings.port, settings.url) == (8000, "http://127.0.0.1:8000")
+
+
+def test_what_is_set_is_read_in_its_own_type() -> None:
+    settings = Settings.read({"HUOMA_PORT": "81", "HUOMA_DATA_DIR": "/d", "HUOMA_REDIS_TIMEOUT_SECONDS": "0.5"})
+    assert (settings.port, settings.data_dir, settings.redis_timeout_seconds) == (81, Path("/d"), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"), [("HUOMA_PROT", "81", "no setting HUOMA_PROT"), ("HUOMA_PORT", "http", "HUOMA_PORT='http'")]
+)
+def test_a_mistake_is_named(name: str, text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Settings.read({name: text})
+
+
+def test_a_public_url_is_printed_without_its_last_slash() -> None:
+    assert Settings.read({"HUOMA_PUBLIC_URL": "https://qr.example/"}).url == "https://qr.example"
+
+
+def test_an_ipv6_host_makes_a_url() -> None:
+    assert Settings.read({"HUOMA_HOST": "::1"}).url == "http://[::1]:8000"
+
+
+def test_a_child_is_told_every_setting() -> None:
+    settings = Settings.read({"HUOMA_PORT": "81", "HUOMA_SECRET": "s" * 16})
+    assert Settings.read({k: v for k, v in settings.environment().items() if k.startswith("HUOMA_")}) == settings
+
+
+def test_a_secret_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    [made] = settings.secrets()
+    assert len(made) >= 32
+    assert settings.secrets() == [made]
+    assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_several_secrets_are_split_at_commas() -> None:
+    assert Settings(secret="first, second").secrets() == [b"first", b"second"]
