@@ -16,7 +16,8 @@ def test_what_is_set_is_read_in_its_own_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"), [("HUOMA_PROT", "81", "no setting HUOMA_PROT"), ("HUOMA_PORT", "http", "HUOMA_PORT='http'")]
+    ("name", "text", "says"),
+    [("HUOMA_PROT", "81", "no setting HUOMA_PROT"), ("HUOMA_PORT", "http", "HUOMA_PORT='http'")],
 )
 def test_a_mistake_is_named(name: str, text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):

@@ -1,7 +1,7 @@
 """Drive the real Lua and its specification through the same random lives, and demand the same story."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -54,8 +54,11 @@ class Life:
     now_ms: int = 1_700_000_000_000
     day: int = DAY
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(work)
+    def run(self, work: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await work
+
+        return self.loop.run_until_complete(wait())
 
     def settle(self, proposal: Proposal | None, *asks: Ask, version: int = 1) -> claims.BlockReply:
         block = Block(self.code, version, self.seq, HOLD_SECONDS, proposal, asks)
@@ -190,7 +193,8 @@ class Machine(RuleBasedStateMachine):
             f"{t}:held": n for t, n in ledger.held.items() if n
         }
         assert {name: int(n) for name, n in real.items() if int(n)} == expected
-        assert dict(life.run(life.redis.zrange(holds, 0, -1, withscores=True))) == ledger.holds
+        real_holds: Any = life.run(life.redis.zrange(holds, 0, -1, withscores=True))
+        assert dict(real_holds) == ledger.holds
         assert int(life.run(life.redis.hget(meta, "seats")) or 0) == ledger.seats
         due = life.run(life.redis.zscore(keys.due(life.workspace), life.code))
         assert due == min(ledger.holds.values(), default=None)

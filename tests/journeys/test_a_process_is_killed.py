@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -132,10 +133,9 @@ def web_processes(service: Service) -> list[int]:
     """Name the children of `serve` that answer requests."""
     parent = service.children["serve"].pid
     found = []
-    for name in os.listdir("/proc"):
+    for folder in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
-            stat = open(f"/proc/{name}/stat").read().rsplit(")", 1)[1].split()
-            command = open(f"/proc/{name}/cmdline").read()
-            if int(stat[1]) == parent and "spawn_main" in command:
-                found.append(int(name))
+            stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(stat[1]) == parent and "spawn_main" in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
     return found

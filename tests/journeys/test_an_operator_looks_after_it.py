@@ -16,7 +16,7 @@ def test_counters_that_drift_are_named_and_rebuilt(service: Service) -> None:
     service.wait_until_drained()
     redis = Redis.from_url(service.servers.servers.redis_url, decode_responses=True)
     [counts] = redis.scan_iter(f"*code:{code}:counts", count=10_000)
-    target = next(field for field in redis.hkeys(counts) if ":" not in field)
+    target = next(str(field) for field in redis.hkeys(counts) if ":" not in str(field))
     redis.hincrby(counts, target, 5)
 
     found = service.run("verify")
@@ -47,9 +47,7 @@ def test_a_lost_key_is_replaced(service: Service) -> None:
     workspace = service.run("workspaces", "list").stdout.split("\t")[0]
     made = service.run("keys", "create", workspace)
     key = made.stdout.split()[-1]
-    answer = httpx.get(
-        service.url + "/api/v1/workspace", headers={"Authorization": f"Bearer {key}"}, trust_env=False
-    )
+    answer = httpx.get(service.url + "/api/v1/workspace", headers={"Authorization": f"Bearer {key}"}, trust_env=False)
     assert answer.status_code == 200
 
 
@@ -67,5 +65,3 @@ def test_a_mistake_is_explained_and_changes_nothing(service: Service, command: t
     assert says in refused.stderr
     assert "Traceback" not in refused.stderr
     assert service.run("workspaces", "list").stdout == before
-
-

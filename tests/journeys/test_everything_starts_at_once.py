@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -44,6 +44,10 @@ class Up:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for the end and the last word."""
         status = self.process.wait(60)
         self._reader.join(10)
         return status
@@ -67,13 +71,11 @@ def scan(url: str) -> str:
 
 def processes_with(text: str) -> list[str]:
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            command = Path(f"/proc/{name}/cmdline").read_text() + Path(f"/proc/{name}/environ").read_text()
-        except OSError:
-            continue
-        if text in command and int(name) != os.getpid():
-            found.append(command)
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            told = (folder / "cmdline").read_text() + (folder / "environ").read_text(errors="replace")
+            if int(folder.name) != os.getpid() and text in told:
+                found.append(told)
     return found
 
 
@@ -100,8 +102,8 @@ def test_two_live_side_by_side_but_never_in_one_directory() -> None:
     with server_folder() as one, server_folder() as other, up(one) as first, up(other) as second:
         assert scan(first.demo) == scan(second.demo) == "claimed"
         intruder = Up(one)
-        assert intruder.process.wait(60) == 2
-        assert "is in use by another huoma" in intruder.printed + (intruder.process.stderr or "")
+        assert intruder.ended() == 2
+        assert "is in use by another huoma" in intruder.printed
         assert scan(first.demo) == "claimed"
 
 

@@ -1,9 +1,13 @@
 """The steps that stories about the API begin with."""
 
+import asyncio
 import secrets
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
+
+from app.store.database import Database
 
 
 def payload() -> str:
@@ -39,3 +43,14 @@ def refused(response: httpx.Response, status: int, code: str, where: str | None 
         assert body["where"] == where
     assert isinstance(body, dict)
     return body
+
+
+async def blocked(database: Database, number: int, *tasks: "asyncio.Task[httpx.Response]") -> None:
+    """Return when so many transactions wait for a lock, or when nothing is left that could."""
+    waiting = sa.text(
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    )
+    found = 0
+    while found < number and not all(task.done() for task in tasks):
+        async with database.reading() as connection:
+            found = (await connection.execute(waiting)).scalar_one()

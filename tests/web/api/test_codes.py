@@ -1,5 +1,6 @@
 """Live codes over the API."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -14,9 +15,10 @@ from app.qr.reader import Reader
 from app.services.draining import Drain
 from app.services.recalling import Recaller
 from app.store.database import Database
+from app.store.snapshots import read_code
 from app.web.api import ApiContext
 from tests.conftest import PUBLIC_URL, Clock, client, key_to
-from tests.web.api.steps import done, make_code, make_target, refused
+from tests.web.api.steps import blocked, done, make_code, make_target, refused
 
 
 async def test_a_code_is_created_with_a_slug_of_ours(api: httpx.AsyncClient) -> None:
@@ -161,6 +163,21 @@ async def test_an_edit_is_in_force_before_it_is_answered(
     await recaller.entry(CodeId(code["id"]))
     changed = done(await api.patch(f"/codes/{code['id']}", json={"name": "anders"}))
     assert (await versions.in_force(redis, workspace.id, CodeId(code["id"]))).state == str(changed["version"])
+
+
+async def test_an_edit_marks_a_code_only_when_nobody_is_reading_it(
+    api: httpx.AsyncClient, redis: Redis, database: Database, recaller: Recaller, workspace: Workspace
+) -> None:
+    code = await make_code(api)
+    code_id = CodeId(code["id"])
+    await recaller.entry(code_id)
+    async with database.writing() as tx:
+        # Marked now, the code would be published as it is read here, and the mark would be gone before the edit.
+        await read_code(tx, code_id)
+        edit = asyncio.create_task(api.patch(f"/codes/{code_id}", json={"name": "anders"}))
+        await blocked(database, 1, edit)
+        assert (await versions.in_force(redis, workspace.id, code_id)).state == "1"
+    assert done(await edit)["name"] == "anders"
 
 
 async def test_an_edit_that_cannot_be_published_is_kept_and_left_to_the_next_scan(
