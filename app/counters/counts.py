@@ -14,10 +14,14 @@ from app.domain.code import CodeId, TargetId, WorkspaceId
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Places gone in one target: all of them (members + seen + held), and those that are only held."""
+    """Places gone in one target: all of them (members + seen + held), and those that are only held.
+
+    `members` is the head count last reported, None when none was since the counters began.
+    """
 
     taken: int
     held: int
+    members: int | None = None
 
 
 async def read(
@@ -29,12 +33,12 @@ async def read(
     """
     if not targets:
         return {}
-    fields = [field for target in targets for field in (target, f"{target}:held")]
+    fields = [field for target in targets for field in (target, f"{target}:held", f"{target}:members")]
     with away():
         values = await redis.hmget(keys.code_keys(workspace, code)[1], fields)
     return {
-        target: Places(int(taken), int(held or 0))
-        for target, taken, held in zip(targets, values[::2], values[1::2], strict=True)
+        target: Places(int(taken), int(held or 0), None if members is None else int(members))
+        for target, taken, held, members in zip(targets, values[::3], values[1::3], values[2::3], strict=True)
         if taken is not None
     }
 

@@ -150,6 +150,7 @@ class Ledger:
     base: int = 0
     taken: dict[TargetId, int] = field(default_factory=dict)
     held: dict[TargetId, int] = field(default_factory=dict)
+    members: dict[TargetId, int] = field(default_factory=dict)
     adds: dict[tuple[int, AccountId], int] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -200,6 +201,7 @@ class Ledger:
     def rebase(self, target: TargetId, members: int) -> None:
         """Set the true head count of a target; open holds stay on top of it."""
         self.taken[target] = members + self.held.get(target, 0)
+        self.members[target] = members
 
     def _was_seen(self, seat: Seat) -> bool:
         return seat.number > self.base and seat.number in self.seen

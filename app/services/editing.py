@@ -32,7 +32,13 @@ Versions = frozenset[int] | None
 
 
 class Publisher(Protocol):
-    """Put an edited code in force."""
+    """Put a code in force."""
+
+    async def introduce(self, code: CodeId) -> None:
+        """Publish a code that has just been made.
+
+        Raises: CountersAway, StoreAway — its first scan does the same.
+        """
 
     async def refresh(self, code: CodeId) -> None:
         """Read a code and publish it.
@@ -95,7 +101,7 @@ class Editing:
             await versions.mark(self.redis, code.workspace_id, code.id)
             edited = await codes.bump(tx, code, now, values)
             yield Edit(tx, edited)
-        await self._publish(code.id)
+        await self._try(self._publisher.refresh, code.id)
 
     async def publish(self, code: CodeId) -> None:
         """Put a code in force now, because what comes next depends on it.
@@ -104,10 +110,14 @@ class Editing:
         """
         await self._publisher.refresh(code)
 
-    async def _publish(self, code: CodeId) -> None:
-        # The edit is kept and its mark stands: the first scan that can do it will publish it.
+    async def introduce(self, code: CodeId) -> None:
+        """Put a new code in force."""
+        await self._try(self._publisher.introduce, code)
+
+    async def _try(self, publish: Callable[[CodeId], Awaitable[None]], code: CodeId) -> None:
+        # What was written is kept, and no process knows better: the first scan that can will publish it.
         try:
-            await self._publisher.refresh(code)
+            await publish(code)
         except (CountersAway, StoreAway) as error:
             say("publish_left_to_next_scan", code=code, error=error)
 
@@ -136,6 +146,7 @@ class CodeEditor:
                 raise Refusal("slug_taken", "This slug is or was in use. Choose another.", "slug")
         else:
             raise RuntimeError("every slug that was drawn is taken")
+        await self._editing.introduce(code.id)
         if draft.slug is not None:
             await self._announce_slug()
         return code

@@ -69,20 +69,20 @@ class Memory(Generic[K, V]):
         # One visitor who hangs up must not take the answer away from the others.
         return await asyncio.shield(task)
 
-    def forget(self, key: K) -> None:
-        """Drop what is kept under a key."""
-        self._kept.pop(key, None)
-
     async def _fetch_and_keep(self, key: K) -> V:
         try:
             value = await self._fetch(key)
         finally:
             del self._under_way[key]
+        self.keep(key, value)
+        return value
+
+    def keep(self, key: K, value: V) -> None:
+        """Keep something as the last used."""
         self._kept[key] = value
         self._kept.move_to_end(key)
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
-        return value
 
 
 class Entry:
@@ -166,6 +166,13 @@ class Recaller:
         """
         await self._codes.fetch(code)
 
+    async def introduce(self, code: CodeId) -> None:
+        """Publish a code that has just been made: nothing of it can be waiting to be recorded.
+
+        Raises: StoreAway, CountersAway — the first scan publishes it, after recording all that waits.
+        """
+        self._codes.keep(code, await self._read_entry(code, drained=True))
+
     async def _slugs_made(self) -> int:
         with away():
             return int(await self._redis.get(keys.SLUGS_MADE) or 0)
@@ -176,11 +183,11 @@ class Recaller:
         async with self._database.reading() as connection:
             return await find_slug(connection, slug) or Unknown(made, self._clock() + UNKNOWN_FOR)
 
-    async def _read_entry(self, code_id: CodeId) -> Entry:
+    async def _read_entry(self, code_id: CodeId, *, drained: bool = False) -> Entry:
         workspace = await self._workspace_of(code_id)
         for _ in range(_ATTEMPTS):
             expected = await versions.in_force(self._redis, workspace, code_id)
-            if not expected.counted:
+            if not expected.counted and not drained:
                 # Totals are the whole truth only when nothing waits to be recorded.
                 await self._drain.all_of(workspace)
             async with self._database.writing() as connection:

@@ -107,10 +107,11 @@ class Viewer:
 def view_of(record: TargetRecord, places: Places | None) -> TargetView:
     """Bring both truths together: the counters tell how many are taken and held, the record how many were inside.
 
-    The record follows within a second or so. Until it has, seats it has not heard of show as seen.
+    The record follows within a second or so. Until it has, seats it has not heard of show as seen. A head count was
+    reported to the counters first.
     """
     if places is None:
         return TargetView(record, record.members, record.held, record.seen, live=False)
     kept = max(0, places.taken - places.held)
-    members = min(record.members, kept)
+    members = min(record.members if places.members is None else places.members, kept)
     return TargetView(record, members, places.held, kept - members, live=True)

@@ -57,7 +57,8 @@ async def find(connection: Reading | Writing, workspace: WorkspaceId, code: Code
 
 async def lock(tx: Writing, workspace: WorkspaceId, code: CodeId) -> CodeRecord | None:
     """Read one code and keep everybody else from editing or publishing it until the transaction ends."""
-    row = (await tx.execute(_one(workspace, code).with_for_update())).one_or_none()
+    # NO KEY UPDATE: the drain, whose totals refer to the code, must not wait for an edit.
+    row = (await tx.execute(_one(workspace, code).with_for_update(key_share=True))).one_or_none()
     return None if row is None else _record(row)
 
 

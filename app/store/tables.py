@@ -119,8 +119,8 @@ targets = sa.Table(
     sa.Index(None, "workspace_id", "id"),
 )
 
-# Every QR a target ever showed (实码). `picture` is the upload with all but its pixels stripped; `expires_at` is what the
-# QR itself says, whatever a marketer set on the target.
+# Every QR a target ever showed (实码). `picture` is the upload with all but its pixels stripped; `expires_at` is what
+# the QR itself says, whatever a marketer set on the target.
 qr_revisions = sa.Table(
     "qr_revisions",
     metadata,
@@ -200,8 +200,8 @@ events = sa.Table(
     postgresql_partition_by="RANGE (at)",
 )
 
-# Answers to POSTs that carried an Idempotency-Key, so that a repeat changes nothing. A row is written in the transaction
-# of what it answers for; no key in clear is ever in a body.
+# Answers to POSTs that carried an Idempotency-Key, so that a repeat changes nothing. A row is written in the
+# transaction of what it answers for; no key in clear is ever in a body.
 idempotency = sa.Table(
     "idempotency",
     metadata,

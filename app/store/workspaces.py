@@ -24,7 +24,7 @@ async def find(connection: Reading | Writing, workspace: WorkspaceId) -> Workspa
 
 async def lock(tx: Writing, workspace: WorkspaceId) -> Workspace:
     """Read one workspace and keep everybody else from editing it or its keys until the transaction ends."""
-    query = sa.select(workspaces).where(workspaces.c.id == workspace).with_for_update()
+    query = sa.select(workspaces).where(workspaces.c.id == workspace).with_for_update(key_share=True)
     return _workspace((await tx.execute(query)).one())
 
 
@@ -50,7 +50,7 @@ async def lock_codes(tx: Writing, workspace: WorkspaceId) -> list[CodeId]:
         sa.select(codes.c.id)
         .where(codes.c.workspace_id == workspace, codes.c.closed_at.is_(None))
         .order_by(codes.c.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return [CodeId(row[0]) for row in await tx.execute(query)]
 

@@ -189,9 +189,9 @@ class Machine(RuleBasedStateMachine):
         life, ledger = self.life, self.life.ledger
         meta, counted, holds, _seen, _reopened = keys.code_keys(life.workspace, life.code)
         real = life.run(life.redis.hgetall(counted))
-        expected = {str(t): n for t, n in ledger.taken.items() if n} | {
-            f"{t}:held": n for t, n in ledger.held.items() if n
-        }
+        expected = {str(t): n for t, n in ledger.taken.items() if n}
+        expected |= {f"{t}:held": n for t, n in ledger.held.items() if n}
+        expected |= {f"{t}:members": n for t, n in ledger.members.items() if n}
         assert {name: int(n) for name, n in real.items() if int(n)} == expected
         real_holds: Any = life.run(life.redis.zrange(holds, 0, -1, withscores=True))
         assert dict(real_holds) == ledger.holds

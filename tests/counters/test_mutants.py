@@ -62,7 +62,9 @@ CLAIM_MUTANTS = [
 ]  # fmt: skip
 REBASE_MUTANTS = [
     ("holds vanish in a head count", " + tonumber(redis.call('HGET', KEYS[3], ARGV[3] .. ':held') or 0)", ""),
-    ("a head count adds up", "'HSET', KEYS[3], ARGV[3], taken", "'HINCRBY', KEYS[3], ARGV[3], taken"),
+    ("a head count adds up", "local taken = tonumber(ARGV[4]) +",
+     "local taken = (redis.call('HGET', KEYS[3], ARGV[3]) or 0) + tonumber(ARGV[4]) +"),
+    ("a head count is forgotten", ", ARGV[3] .. ':members', ARGV[4])", ")"),
     ("a head count is not told", "redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[2], 'seq', 1), ARGV[3])", ""),
 ]  # fmt: skip
 

@@ -182,7 +182,7 @@ async def test_an_edit_marks_a_code_only_when_nobody_is_reading_it(
 
 async def test_an_edit_that_cannot_be_published_is_kept_and_left_to_the_next_scan(
     database: Database, redis: Redis, away_redis: Redis, reader: Reader, workspace: Workspace, clock: Clock,
-    api: httpx.AsyncClient, recaller: Recaller,
+    api: httpx.AsyncClient,
 ) -> None:  # fmt: skip
     code = await make_code(api)
     elsewhere = Recaller(database, away_redis, Drain(database, away_redis), clock, slugs=10, codes=10)
@@ -192,7 +192,8 @@ async def test_an_edit_that_cannot_be_published_is_kept_and_left_to_the_next_sca
     async with client(context, await key_to(context, workspace, Scope.WRITE)) as cut_off:
         done(await cut_off.patch(f"/codes/{code['id']}", json={"name": "anders"}))
     assert (await versions.in_force(redis, workspace.id, CodeId(code["id"]))).state.startswith("!")
-    assert (await recaller.entry(CodeId(code["id"]))).code.name == "anders"
+    process = Recaller(database, redis, Drain(database, redis), clock, slugs=10, codes=10)
+    assert (await process.entry(CodeId(code["id"]))).code.name == "anders"
 
 
 async def test_nothing_is_edited_while_processes_cannot_be_told(
