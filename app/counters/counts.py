@@ -43,6 +43,13 @@ async def read(
     }
 
 
+async def known(redis: Redis, workspace: WorkspaceId, code: CodeId) -> frozenset[TargetId]:
+    """Name the targets of a code whose places the counters know. Raises: CountersAway."""
+    with away():
+        fields = await redis.hkeys(keys.code_keys(workspace, code)[1])
+    return frozenset(TargetId(str(field)) for field in fields if ":" not in str(field))
+
+
 async def rebase(
     redis: Redis, workspace: WorkspaceId, code: CodeId, target: TargetId, members: int, now: datetime
 ) -> int | None:

@@ -3,7 +3,6 @@
 `propose` is what Python brings to the counters; `Ledger` is the specification of `claim.lua`, word for word.
 """
 
-from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -63,58 +62,50 @@ class Proposal:
 
 
 class Roster:
-    """Remember which targets of one code version were found full, so that nobody asks for them again.
+    """Remember which targets of one code version were found full or dead, so that nobody asks for them again.
 
     A belief, never a promise: the counters decide. It must not miss a target that has room again, so it moves only on
     what they told: `seq` counts the re-openings this roster has heard of.
-    Cost: a window is found by walking on from where everything before is full or dead, whatever the size of the code.
+    Cost: a window is found by one search through a byte a target, done in C: a microsecond or two for 50,000.
     """
 
     def __init__(self, code: Code, taken: Mapping[TargetId, int], seq: int) -> None:
         self.code = code
         self.seq = seq
-        self._full = {i for i, target in enumerate(code.targets) if taken.get(target.id, 0) >= target.member_limit}
-        self._cursor = 0
-        self._again: list[int] = []
+        self._open = bytearray(taken.get(target.id, 0) < target.member_limit for target in code.targets)
 
     def found_full(self, target_id: TargetId) -> None:
         """Leave a target out from now on."""
-        i = self.code.index[target_id]
-        self._full.add(i)
-        if i in self._again:
-            self._again.remove(i)
+        self._open[self.code.index[target_id]] = 0
 
     def reopened(self, target_ids: Iterable[TargetId], seq: int) -> None:
         """Offer targets again that have had a place come back."""
         self.seq = seq
         for target_id in target_ids:
             i = self.code.index.get(target_id)
-            if i is None:
-                continue
-            self._full.discard(i)
-            if i < self._cursor and i not in self._again:
-                insort(self._again, i)
+            if i is not None:
+                self._open[i] = 1
 
     def window(self, now: datetime, size: int) -> tuple[list[int], bool]:
         """List the first `size` targets that live and may have room, and whether these are all of them."""
-        targets, full = self.code.targets, self._full
-        while self._cursor < len(targets) and (self._cursor in full or not targets[self._cursor].alive(now)):
-            self._cursor += 1
-        found = [i for i in self._again if targets[i].alive(now)]
-        for i in range(self._cursor, len(targets)):
-            if len(found) >= size:
-                break
-            if i not in full and targets[i].alive(now):
+        found: list[int] = []
+        i = self._open.find(1)
+        while i >= 0:
+            if not self.code.targets[i].alive(now):
+                # Within one version, what is dead stays dead.
+                self._open[i] = 0
+            elif len(found) == size:
+                return found, False
+            else:
                 found.append(i)
-        else:
-            return found[:size], len(found) <= size
-        return found[:size], False
+            i = self._open.find(1, i + 1)
+        return found, True
 
 
 def propose(roster: Roster, now: datetime) -> Proposal:
     """Offer what a scan at `now` may be given.
 
-    Cost: O(window); what lies before the window was passed once and is not looked at again.
+    Cost: that of `Roster.window`.
     """
     code = roster.code
     found, complete = roster.window(now, limits.WINDOW)

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from redis.asyncio import Redis
 
-from app.counters import keys, versions
+from app.counters import counts, keys, versions
 from app.counters.claims import BlockReply
 from app.counters.counts import Places
 from app.counters.server import away
@@ -200,7 +200,9 @@ class Recaller:
 
     async def _publish(self, code: Code, expected: versions.InForce, totals: Totals) -> versions.Published | None:
         if expected.counted:
-            floor = {target: Places(inside, 0) for target, inside in totals.members.items()}
+            # A target the counters know stays known until they are lost, and then another state is expected than ours.
+            known = await counts.known(self._redis, code.workspace_id, code.id) if totals.members else frozenset()
+            floor = {target: Places(inside, 0) for target, inside in totals.members.items() if target not in known}
         else:
             floor = {target: Places(taken, held) for target, (taken, held) in totals.given.items()}
         return await versions.publish(
