@@ -44,16 +44,8 @@ check-migrations: .venv/.dev
 	$(IN_VENV) -m app.cli check-migrations
 
 .PHONY: bench
-bench: .venv/.dev ## measure scans per second and their latency (BENCH_ARGS=…)
-	$(IN_VENV) -m app.cli bench $(BENCH_ARGS)
-
-.PHONY: bench-10m
-bench-10m: .venv/.dev ## the same with ten million visitors; takes its time
-	$(IN_VENV) -m bench.ten_million $(BENCH_ARGS)
-
-.PHONY: chaos
-chaos: .venv/.dev ## kill servers and workers under load and verify that nothing was lost
-	$(IN_VENV) -m bench.chaos $(BENCH_ARGS)
+bench: .venv/.dev ## measure what a scan costs, into docs/benchmarks.md (BENCH_ARGS=…)
+	$(IN_VENV) -m bench $(BENCH_ARGS)
 
 # Hashes must be those of the public index wherever this runs, so the machine's own pip sources are left out.
 COMPILE := env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null \

@@ -79,13 +79,20 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
     """Start servers, web and worker as children, say where they are, wait, and stop them in reverse order."""
     with _signals_as_interrupts(), contextlib.ExitStack() as started:
         try:
-            settings = replace(settings, port=settings.port or _free_port(settings.host))
-            settings = started.enter_context(_servers(settings, join=False))
+            settings = replace(settings, port=_free_port(settings))
+            owned = None if settings.database_url and settings.redis_url else EmbeddedServers(settings.data_dir)
+            settings = _with(settings, started.enter_context(owned).servers) if owned else settings
             key = asyncio.run(_prepare(settings))
+            if key and key != settings.bootstrap_key:
+                greeting.show_key(key)
+            # The worker has no port of its own: what it counts is shown by the web processes.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = started.enter_context(tempfile.TemporaryDirectory())
             children = [started.enter_context(_child(name, settings)) for name in ("worker", "serve")]
             _wait_until_ready(settings, children)
             greeting.greet(settings.url, f"http://{settings.host}:{settings.port}", key)
             while all(child.poll() is None for child in children):
+                if owned:
+                    owned.revive()
                 time.sleep(0.2)
             print("huoma: a process ended by itself; stopping the others.", file=sys.stderr)
         except KeyboardInterrupt:
@@ -94,15 +101,12 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _servers(settings: Settings, *, join: bool = True) -> Iterator[Settings]:
-    """Join the private servers that run in the data directory, or start those that are needed.
-
-    Raises: DirectoryInUseError — they run already, and nobody wants to join.
-    """
+def _servers(settings: Settings) -> Iterator[Settings]:
+    """Join the private servers that run in the data directory, or start those that are needed."""
     if settings.database_url and settings.redis_url:
         yield settings
         return
-    found = running(settings.data_dir) if join else None
+    found = running(settings.data_dir)
     if found:
         yield _with(settings, found)
         return
@@ -113,6 +117,7 @@ def _servers(settings: Settings, *, join: bool = True) -> Iterator[Settings]:
 def _with(settings: Settings, servers: Servers) -> Settings:
     return replace(
         settings,
+        secret=settings.secret or settings.kept_secret(),
         database_url=settings.database_url or servers.database_url,
         redis_url=settings.redis_url or servers.redis_url,
     )
@@ -121,7 +126,6 @@ def _with(settings: Settings, servers: Servers) -> Settings:
 async def _prepare(settings: Settings) -> str:
     """Migrate, and see to a first workspace; answer with its key, '' when that was shown before."""
     await migrate.upgrade(settings.database_url)
-    settings.secrets()
     async with _parts(settings) as parts:
         made = await keeping.bootstrap(parts.database, settings.bootstrap_key or None, parts.clock())
     return settings.bootstrap_key or made or ""
@@ -175,9 +179,17 @@ def _signals_as_interrupts() -> Iterator[None]:
     yield
 
 
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
+def _free_port(settings: Settings) -> int:
+    """Make sure that the port is free, or find one when any will do.
+
+    Raises: ValueError — somebody else listens there.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ValueError(f"{PREFIX}PORT={settings.port} on {settings.host}: {error.strerror}.") from None
         return int(probe.getsockname()[1])
 
 
@@ -190,7 +202,10 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="huoma-metrics-") as folder:
         if settings.workers > 1:
             # Read by the client library when the web processes import it: the metrics of all are summed up there.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        # uvicorn stops in order and then raises the signal once more, for whoever was there before; nobody was.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
         uvicorn.run(
             "app.main:from_environment",
             factory=True,
@@ -218,7 +233,7 @@ def _migrate(settings: Settings, _: argparse.Namespace) -> int:
     with _servers(settings) as found:
         key = asyncio.run(_prepare(found))
     if key and key != settings.bootstrap_key:
-        print(f"The first workspace's admin key, shown this once: {key}")
+        greeting.show_key(key)
     return 0
 
 
@@ -309,10 +324,9 @@ def _needing_servers(settings: Settings) -> Settings:
     Raises: ValueError.
     """
     found = running(settings.data_dir) if not (settings.database_url and settings.redis_url) else None
-    settings = _with(settings, found) if found else settings
-    if not settings.database_url or not settings.redis_url:
+    if not found and not (settings.database_url and settings.redis_url):
         raise ValueError(f"Set {PREFIX}DATABASE_URL and {PREFIX}REDIS_URL, or start everything with `huoma up`.")
-    return settings
+    return _with(settings, found) if found else settings
 
 
 if __name__ == "__main__":

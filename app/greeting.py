@@ -1,23 +1,41 @@
 """Welcome whoever started everything: make a demo code through the API, and say where things are."""
 
+import os
+import sys
+from pathlib import Path
+
 import httpx
 
 from app.qr.draw import terminal
 
 SLUG = "demo"
 GROUPS = 3
+_LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
+
+
+def show_key(key: str) -> None:
+    """Show a key that was just made, before anything else can go wrong: nobody can show it again."""
+    print(f"API key of the first workspace, shown this once: {key}", flush=True)
 
 
 def greet(public_url: str, local_url: str, key: str) -> None:
     """Print the demo code, its address, the key and the manual's address; make the code first if there is a key."""
     if key:
         _make_demo(local_url, key)
-    url = f"{public_url}/{SLUG}"
-    print(terminal(url))
-    print("huoma is running. Stop it with Ctrl-C.\n")
-    print(f"  demo code  {url}   (3 groups of 200; scan the code above, or open the address)")
-    print(f"  API key    {key or 'shown at the first start; `huoma keys create WORKSPACE` makes another'}")
-    print(f"  API        {public_url}/docs", flush=True)
+    print()
+    if httpx.head(f"{local_url}/{SLUG}", trust_env=False).is_success:
+        url = f"{public_url}/{SLUG}"
+        print(terminal(url))
+        print(f"  demo code  {url}   (3 groups of 200; scan the code above, or open the address)")
+    if public_url.startswith(_LOOPBACK):
+        print("             for a phone in your network: HUOMA_HOST=0.0.0.0 HUOMA_PUBLIC_URL=http://<address>:<port>")
+    print(f"  API key    {key or f'shown at the first start; another: {_command()} keys create WORKSPACE'}")
+    print(f"  API        {public_url}/docs")
+    print("\nhuoma is running. Stop it with Ctrl-C.", flush=True)
+
+
+def _command() -> str:
+    return f"{os.path.relpath(sys.executable)} -m app.cli" if Path(sys.executable).is_absolute() else "huoma"
 
 
 def _make_demo(local_url: str, key: str) -> None:

@@ -28,7 +28,9 @@ class Settings:
     public_url: str = _knob("", "What is printed in front of every slug; `http://host:port` when empty.")
     bootstrap_key: str = _knob("", "Admin key of the first workspace; made and shown once when empty.")
     secret: str = _knob(
-        "", "Signs seats; at least 16 characters. Several, comma-separated: the first signs, all are believed."
+        "",
+        "Signs seats; at least 16 characters. Several, comma-separated: the first signs, all are believed. Needed with "
+        "servers of your own; private ones keep one beside them.",
     )
     workers: int = _knob(1, "Web processes.")
     redis_connections: int = _knob(8, "Redis connections of one process.")
@@ -68,14 +70,22 @@ class Settings:
         return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
 
     def secrets(self) -> list[bytes]:
-        """Name the signing secrets, the one that signs first; the data directory keeps one when none is set."""
-        if self.secret:
-            return [part.strip().encode() for part in self.secret.split(",")]
+        """Name the signing secrets, the one that signs first.
+
+        Raises: ValueError — there is none: processes on several machines would each make their own, and a visitor of
+        one would be a stranger to the next.
+        """
+        if not self.secret:
+            raise ValueError(f"Set {PREFIX}SECRET to the same random text, 16 characters or more, for every process.")
+        return [part.strip().encode() for part in self.secret.split(",")]
+
+    def kept_secret(self) -> str:
+        """Tell the secret that the data directory keeps; make it, if it is not there."""
         path = self.data_dir / "secret"
         if not path.exists():
             self.data_dir.mkdir(parents=True, exist_ok=True)
             _write_once(path, secrets.token_urlsafe(32))
-        return [path.read_bytes().strip()]
+        return path.read_text().strip()
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -39,10 +39,15 @@ def test_a_child_is_told_every_setting() -> None:
 
 def test_a_secret_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    [made] = settings.secrets()
+    made = settings.kept_secret()
     assert len(made) >= 32
-    assert settings.secrets() == [made]
+    assert settings.kept_secret() == made
     assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_no_secret_is_a_mistake_that_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match="HUOMA_SECRET"):
+        Settings().secrets()
 
 
 def test_several_secrets_are_split_at_commas() -> None:

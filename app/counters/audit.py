@@ -1,5 +1,6 @@
 """Look at counters from outside: which holds are late, what one code has taken, and how to throw it all away."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,5 +61,7 @@ async def drop(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
     with away():
         async with redis.pipeline(transaction=True) as pipe:
             pipe.delete(*keys.code_keys(workspace, code))
+            # Not the empty state: who read the record for an earlier loss must not publish that for this one.
+            pipe.hset(keys.meta(workspace, code), "state", f"!{secrets.token_hex(8)}")
             pipe.zrem(keys.due(workspace), code)
             await pipe.execute()

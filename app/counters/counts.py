@@ -51,7 +51,13 @@ async def known(redis: Redis, workspace: WorkspaceId, code: CodeId) -> frozenset
 
 
 async def rebase(
-    redis: Redis, workspace: WorkspaceId, code: CodeId, target: TargetId, members: int, now: datetime
+    redis: Redis,
+    workspace: WorkspaceId,
+    code: CodeId,
+    target: TargetId,
+    members: int,
+    now: datetime,
+    question: str = "",
 ) -> int | None:
     """Set how many are inside a target; answer with the places taken now, open holds included.
 
@@ -62,6 +68,6 @@ async def rebase(
     known, taken = await REBASE.run(
         redis,
         [keys.events(workspace), meta, counts, reopened],
-        [int(now.timestamp() * 1000), code, target, members],
+        [int(now.timestamp() * 1000), code, target, members, question],
     )
     return int(taken) if known else None

@@ -39,7 +39,8 @@ def code_keys(workspace: WorkspaceId, code: CodeId) -> tuple[str, str, str, str,
     """Name what one code's counters are kept in: meta, counts, holds, seen, reopened.
 
     Shapes: counts is a hash target → places taken and `target:held` → those of them only
-    held, `target:members` → the head count last reported; holds a sorted set
+    held, `target:members` → the head count last reported,
+    `target:question` → which request reported it; holds a sorted set
     seat → deadline (ms); seen a bitmap by seat number above `base`; reopened a sorted set target → seq.
     """
     stem = f"huoma:{{{workspace}}}:code:{code}:"

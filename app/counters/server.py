@@ -1,14 +1,27 @@
 """Open Redis. The only file that knows how it is reached."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ClusterDownError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from app.domain.errors import CountersAway
+
+# redis-py takes some prefixes off, and Redis < 7 puts what a script met behind a dash.
+_AWAY: Final = re.compile(r"(?:^|: -)(?:MISCONF|OOM|MASTERDOWN|NOREPLICAS|LOADING|TRYAGAIN|READONLY|BUSY) ")
 
 
 def connect(url: str, *, connections: int, timeout_seconds: float) -> Redis:
@@ -39,7 +52,7 @@ def away() -> Iterator[None]:
     except (BusyLoadingError, ClusterDownError, ReadOnlyError) as error:
         raise CountersAway from error
     except ResponseError as error:
-        if str(error).startswith(("MISCONF", "OOM", "MASTERDOWN", "NOREPLICAS", "LOADING", "TRYAGAIN")):
+        if isinstance(error, OutOfMemoryError | TryAgainError) or _AWAY.search(str(error)):
             raise CountersAway from error
         raise
     except (RedisError, OSError, TimeoutError) as error:

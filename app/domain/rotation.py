@@ -54,6 +54,8 @@ class Proposal:
     candidates: tuple[Candidate, ...]
     complete: bool
     valid_until: datetime | None = None
+    # The last re-opening its roster had heard of: what a proposal leaves out, it left out knowing no more than that.
+    seq: int = 0
 
     @cached_property
     def row(self) -> tuple[str | int, ...]:
@@ -115,19 +117,21 @@ def propose(roster: Roster, now: datetime) -> Proposal:
         candidates=tuple(Candidate(t.id, t.member_limit, t.weight) for t in targets),
         complete=complete,
         valid_until=min((t.expires_at for t in targets if t.expires_at is not None), default=None),
+        seq=roster.seq,
     )
 
 
-def propose_only(code: Code, target_id: TargetId, now: datetime) -> Proposal | None:
+def propose_only(roster: Roster, target_id: TargetId, now: datetime) -> Proposal | None:
     """Offer a visitor who lost his place the same target again; None when it is dead.
 
     Never complete: where it has no room, there are others to offer.
     """
+    code = roster.code
     target = code.target(target_id)
     if target is None or not target.alive(now):
         return None
     candidate = Candidate(target.id, target.member_limit, target.weight)
-    return Proposal(code.strategy, (candidate,), complete=False, valid_until=target.expires_at)
+    return Proposal(code.strategy, (candidate,), complete=False, valid_until=target.expires_at, seq=roster.seq)
 
 
 @dataclass(slots=True)

@@ -73,6 +73,14 @@ class EmbeddedServers:
             self._cleanup = started.pop_all()
         return self.servers
 
+    def revive(self) -> None:
+        """Start again what has died since, on the data it had; harmless when both run.
+
+        Raises: ServerFailedError.
+        """
+        for server in (self.postgres, self.redis):
+            server.start()
+
     def stop(self) -> None:
         """Stop what was started, in reverse order, each in its own orderly way; harmless when nothing runs."""
         self._cleanup.close()

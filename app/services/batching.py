@@ -70,6 +70,10 @@ class Batcher:
             lane.running = asyncio.create_task(self._run(lane))
         return await errand.answer
 
+    def waiting(self, workspace: WorkspaceId) -> int:
+        """Count the asks that wait for the next round trip."""
+        return len(self._lanes[workspace].waiting) if workspace in self._lanes else 0
+
     async def drained(self) -> None:
         """Wait until nothing is under way."""
         await asyncio.gather(*(lane.running for lane in self._lanes.values() if lane.running is not None))
@@ -100,14 +104,15 @@ class Batcher:
             groups.setdefault((id(errand.entry), id(errand.proposal)), []).append(errand)
         blocks = []
         for errands in groups.values():
-            entry, code = errands[0].entry, errands[0].entry.code
+            entry, proposal = errands[0].entry, errands[0].proposal
+            code = entry.code
             blocks.append(
                 Block(
                     code.id,
                     code.version,
-                    entry.roster.seq,
+                    proposal.seq if proposal else entry.roster.seq,
                     code.hold_seconds,
-                    errands[0].proposal,
+                    proposal,
                     [e.ask for e in errands],
                 )
             )

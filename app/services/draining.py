@@ -47,13 +47,17 @@ class Drain:
         DRAINED.inc(len(read.events))
         if at.entry != stream.START:
             await stream.forget(self._redis, workspace, at.epoch, at.entry)
-        return min(waiting, ENTRIES)
+        # A stream without an epoch is nobody's yet: publishing a code begins it.
+        return min(waiting, ENTRIES) if read.epoch else 0
 
     async def all_of(self, workspace: WorkspaceId) -> None:
         """Record everything that has happened so far."""
         waiting = await stream.backlog(self._redis, workspace)
         while waiting > 0:
-            waiting -= max(1, await self.once(workspace, wait=True))
+            done = await self.once(workspace, wait=True)
+            if not done:
+                return
+            waiting -= done
 
     async def workspaces(self) -> list[WorkspaceId]:
         """Name every workspace there is to drain."""

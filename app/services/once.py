@@ -3,6 +3,7 @@
 The answer is written in the transaction of what it answers for, so that neither can exist without the other.
 """
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -45,6 +46,7 @@ class Once(Generic[T]):
         self._render = render
         self._now = now
         self._status = status
+        self.question = "" if key is None else hashlib.sha256(key.encode() + fingerprint).hexdigest()[:16]
 
     async def replay(self, database: Database) -> None:
         """Spare the work of reading a picture when the answer is known.

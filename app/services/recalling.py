@@ -23,8 +23,8 @@ from app.services.draining import Drain
 from app.store.database import Database
 from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read_code, read_totals
 
-# Seats given since the last record are lost with the counters. Numbers go on well above them, so that no token made
-# before the loss can name a seat given after it.
+# Seats given since the last record are lost with the counters. Numbers begin at the clock, in ms, and well above every
+# number on record: so that no token made before a loss can name a seat given after it, on record or not.
 SEAT_GAP: Final = 100_000
 UNKNOWN_FOR: Final = timedelta(seconds=60)
 _ATTEMPTS: Final = 5
@@ -103,7 +103,7 @@ class Entry:
 
     def learn(self, proposal: Proposal | None, reply: BlockReply) -> None:
         """Take in what the counters told along with their verdicts."""
-        if reply.resync or any(answer.verdict is Verdict.STALE for answer in reply.answers):
+        if reply.lost or reply.resync or any(answer.verdict is Verdict.STALE for answer in reply.answers):
             self.outdated = True
         if reply.reopened:
             self.roster.reopened(reply.reopened, reply.seq)
@@ -212,7 +212,7 @@ class Recaller:
             expected=expected,
             version=code.version,
             floor=floor,
-            seats=totals.seats + SEAT_GAP if totals.seats else 0,
+            seats=max(totals.seats + SEAT_GAP, int(self._clock().timestamp() * 1000)),
             now=self._clock(),
         )
 

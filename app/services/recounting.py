@@ -34,20 +34,20 @@ class Recounter:
             if record is None:
                 raise not_found()
             open_code(await codes.find(connection, workspace, record.code_id))
-        taken = await self._rebase(self._editing.redis, record, members, now)
-        view = view_of(replace(record, members=members), Places(taken, max(0, taken - members)))
         async with self._editing.database.writing() as tx:
             await once.begin(tx)
+            taken = await self._rebase(self._editing.redis, record, members, now, once.question)
+            view = view_of(replace(record, members=members), Places(taken, max(0, taken - members)))
             await once.keep(tx, view)
         return view
 
-    async def _rebase(self, redis: Redis, record: TargetRecord, members: int, now: datetime) -> int:
+    async def _rebase(self, redis: Redis, record: TargetRecord, members: int, now: datetime, question: str) -> int:
         workspace, code, target = record.workspace_id, record.code_id, record.target.id
-        taken = await counts.rebase(redis, workspace, code, target, members, now)
+        taken = await counts.rebase(redis, workspace, code, target, members, now, question)
         if taken is None:
             # Nobody has scanned the code in this life of Redis, so there is nothing yet to set.
             await self._editing.publish(code)
-            taken = await counts.rebase(redis, workspace, code, target, members, now)
+            taken = await counts.rebase(redis, workspace, code, target, members, now, question)
         if taken is None:
             raise CountersAway
         return taken

@@ -25,6 +25,7 @@ from app.telemetry import REREADS
 
 # A scan that is told to look again so often has met a storm of edits; the next one will do better.
 _ATTEMPTS: Final = 8
+_WINDOWS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,34 +164,25 @@ class Scanner:
 
     async def _settle(self, visit: Visit, channel: int, entry: Entry, claimed: Claimed | None) -> Outcome:
         quest = _Quest(visit.browser.client, channel, claimed.seat.visitor if claimed else _new_visitor(), claimed)
-        declined = await self._decline(visit, quest, entry)
-        if declined is not None:
-            return declined
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             if entry.code.closed:
                 return Closed()
-            outcome = await self._try(entry, quest, self._clock())
+            outcome = await self._try(visit, entry, quest, self._clock())
             if outcome is not None:
                 return outcome
-            if entry.outdated:
+            # When others have filled several windows meanwhile, reading all counts once is quicker than asking on.
+            if entry.outdated or attempt == _WINDOWS:
                 REREADS.inc()
                 entry = await self._recaller.reread(entry)
         return Unavailable()
 
-    async def _decline(self, visit: Visit, quest: "_Quest", entry: Entry) -> Preview | OutsideWechat | None:
-        kind: EventKind
-        outcome: Preview | OutsideWechat
-        if visit.preview:
-            kind, outcome = EventKind.PREVIEW, Preview(entry.code)
-        elif entry.code.wechat_only and not _phone_in_wechat(visit.browser):
-            kind, outcome = EventKind.OUTSIDE_WECHAT, OutsideWechat(entry.code)
-        else:
-            return None
-        await self._batcher.ask(entry, None, Ask.note(kind, quest.channel, "", quest.client))
-        return outcome
-
-    async def _try(self, entry: Entry, quest: "_Quest", now: datetime) -> Given | Full | None:
+    async def _try(self, visit: Visit, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
         """Ask once; None when what was asked is out of date, or there is more to offer."""
+        declined = _decline(visit, entry.code)
+        if declined is not None:
+            kind, outcome = declined
+            answer = await self._batcher.ask(entry, None, Ask.note(kind, quest.channel, "", quest.client))
+            return outcome if answer.verdict is Verdict.NOTED else None
         claimed = quest.claimed
         target = _alive(entry.code, claimed.seat, now) if claimed else None
         if claimed and target:
@@ -201,7 +193,7 @@ class Scanner:
                 quest.claimed, quest.lost = None, claimed.seat.target
             returned = answer.verdict is Verdict.RETURNED
             return Given(entry.code, target, claimed, returned=True) if returned else None
-        again = propose_only(entry.code, quest.lost, now) if quest.lost else None
+        again = propose_only(entry.roster, quest.lost, now) if quest.lost else None
         quest.lost = None
         ask = Ask.place(quest.channel, quest.visitor, quest.client, random())  # noqa: S311
         answer = await self._batcher.ask(entry, again or entry.proposal(now), ask)
@@ -226,7 +218,7 @@ class Scanner:
 
     async def _see_one(self, client: Client, entry: Entry, claimed: Claimed) -> Given | None:
         for _ in range(_ATTEMPTS):
-            target = _alive(entry.code, claimed.seat, self._clock())
+            target = None if entry.code.closed else _alive(entry.code, claimed.seat, self._clock())
             if target is None:
                 return None
             ask = Ask.see(claimed.seat, client, proven=claimed.proven)
@@ -259,6 +251,14 @@ class _Quest:
     visitor: str
     claimed: Claimed | None
     lost: TargetId | None = None
+
+
+def _decline(visit: Visit, code: Code) -> tuple[EventKind, Preview | OutsideWechat] | None:
+    if visit.preview:
+        return EventKind.PREVIEW, Preview(code)
+    if code.wechat_only and not _phone_in_wechat(visit.browser):
+        return EventKind.OUTSIDE_WECHAT, OutsideWechat(code)
+    return None
 
 
 def _alive(code: Code, seat: Seat, now: datetime) -> Target | None:

@@ -46,18 +46,21 @@ class Pictures:
         if kept is not None:
             self._kept.move_to_end(key)
             return kept
-        picture = await self._original(target) if target.display == "original" else None
+        picture = await self._original(target) if target.display == "original" else await self._drawn(target)
         if picture is None:
-            picture = Picture(await asyncio.to_thread(target_png, target.payload), "image/png")
+            # The drawn code leads to the same group. It is only less pretty, and not kept in the other's place.
+            return await self._drawn(target)
         self._keep(key, picture)
         return picture
+
+    async def _drawn(self, target: Target) -> Picture:
+        return Picture(await asyncio.to_thread(target_png, target.payload), "image/png")
 
     async def _original(self, target: Target) -> Picture | None:
         try:
             async with self._database.reading() as connection:
                 found = await read_picture(connection, target.id, target.revision)
         except StoreAway:
-            # The drawn code leads to the same group; it is only less pretty.
             return None
         return Picture(*found) if found else None
 

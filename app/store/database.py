@@ -24,6 +24,8 @@ class Database:
     def __init__(self, url: str, *, pool_size: int, connect_seconds: float, statement_seconds: float) -> None:
         self.engine: AsyncEngine = create_async_engine(
             url,
+            # What a failed statement was given is a payload, a name or the hash of a key, and no business of a log.
+            hide_parameters=True,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=connect_seconds,

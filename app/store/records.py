@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.event import Event, EventKind
 from app.store.database import Reading, Writing
-from app.store.tables import account_days, codes, stream_positions, target_totals, workspaces
+from app.store.tables import account_days, codes, stream_positions, target_totals, targets, workspaces
 
 _COLUMNS: Final = (
     "at", "workspace_id", "entry_ms", "entry_seq", "n", "kind", "code_id", "target_id", "account_id", "day", "seat",
@@ -227,12 +227,12 @@ async def totals_of(
     """Read (code, members, held, seen) of every target of a workspace. Cost: one query."""
     rows = await connection.execute(
         sa.select(
-            target_totals.c.target_id,
-            target_totals.c.code_id,
-            target_totals.c.members,
-            target_totals.c.held,
-            target_totals.c.seen,
-        ).where(target_totals.c.workspace_id == workspace)
+            targets.c.id,
+            targets.c.code_id,
+            *(sa.func.coalesce(target_totals.c[name], 0) for name in ("members", "held", "seen")),
+        )
+        .select_from(targets.outerjoin(target_totals, target_totals.c.target_id == targets.c.id))
+        .where(targets.c.workspace_id == workspace)
     )
     return {TargetId(row[0]): (CodeId(row[1]), row[2], row[3], row[4]) for row in rows}
 

@@ -46,7 +46,7 @@ api_keys = sa.Table(
     _id(),
     _workspace(),
     sa.Column("name", sa.Text, nullable=False),
-    # SHA-256 of a key with 160 random bits: nothing to guess, so nothing to slow down.
+    # SHA-256 of a key with 238 random bits: nothing to guess, so nothing to slow down.
     sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("hint", sa.Text, nullable=False),
     sa.Column("scope", sa.Text, nullable=False),

@@ -27,20 +27,20 @@ class Readiness(BaseModel):
 class Readier:
     """Tell whether this process can serve scans.
 
-    PostgreSQL must have answered once; after that scans of known codes go on without it, so its absence takes no
-    process out of service.
+    Redis and PostgreSQL must have answered once. After that nobody's absence takes a process out of service: known
+    codes are scanned without PostgreSQL, and without Redis a page that retries by itself is better than none.
     """
 
     def __init__(self, database: Database, redis: Redis) -> None:
         self._database = database
         self._redis = redis
-        self._met_database = False
+        self._met: set[str] = set()
 
     async def ask(self) -> tuple[bool, Readiness]:
         """Ask both servers. Cost: one round trip each."""
-        redis, database = await self._ask_redis(), await self._ask_database()
-        self._met_database |= database == "up"
-        return redis == "up" and self._met_database, Readiness(redis=redis, postgresql=database)
+        answers = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
+        self._met |= {name for name, state in answers.items() if state == "up"}
+        return self._met == answers.keys(), Readiness.model_validate(answers)
 
     async def _ask_redis(self) -> State:
         try:
@@ -76,7 +76,7 @@ async def healthz() -> Literal["ok"]:
 @router.get(
     "/readyz",
     summary="Can it serve scans?",
-    responses={503: {"model": Readiness, "description": "Redis is away, or PostgreSQL has not been met yet."}},
+    responses={503: {"model": Readiness, "description": "Redis or PostgreSQL has not been met yet."}},
 )
 async def readyz(readier: Annotated[Readier, Depends(_readier)], response: Response) -> Readiness:
     """Ask Redis and PostgreSQL."""

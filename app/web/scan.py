@@ -31,6 +31,7 @@ _PAGE: Final = re.compile(r"/([^/]+)")
 _PICTURE: Final = re.compile(r"/([^/]+)/seat/([A-Za-z0-9._-]{1,200})\.png")
 _SLUG: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}")
 _COOKIE: Final = "hm_"
+_AGENT_LENGTH: Final = 512
 _FULL_RETRY_SECONDS: Final = 60
 _AWAY_RETRY_SECONDS: Final = 3
 
@@ -95,7 +96,7 @@ class ScanApp:
 
     async def _picture(self, scope: Scope, send: Send, slug: str, token: str) -> None:
         visit = _visit(scope, _headers(scope), slug)
-        outcome = await self._scanner.see(visit, token)
+        outcome: Outcome = await self._scanner.see(visit, token) if _SLUG.fullmatch(slug) else Unknown()
         answer = _answer(outcome)
         extra = list(_NO_STORE)
         if isinstance(outcome, Given):
@@ -205,7 +206,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _visit(scope: Scope, headers: Mapping[str, str], slug: str) -> Visit:
-    browser = read_user_agent(headers.get("user-agent", ""))
+    browser = read_user_agent(headers.get("user-agent", "")[:_AGENT_LENGTH])
     # A client without cookies (a mini program) sends the token it was given in a header.
     tokens = {"": headers["x-huoma-seat"]} if "x-huoma-seat" in headers else {}
     tokens.update(_seat_cookies(headers.get("cookie", "")))
@@ -222,7 +223,7 @@ def _seat_cookies(header: str) -> Iterable[tuple[str, str]]:
 def _issued_at(carried: tuple[str, str]) -> int:
     """Read when a token says it was made. Only orders what is thrown away, so the signature is not asked."""
     parts = carried[1].rsplit(".", 2)
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else 0
+    return int(parts[1]) if len(parts) == 3 and len(parts[1]) < 16 and parts[1].isdecimal() else 0
 
 
 def _wants_json(accept: str) -> bool:

@@ -82,7 +82,7 @@ def test_the_window_moves_on_over_everything_that_is_full() -> None:
 
 
 def test_a_lost_place_is_offered_in_its_own_target_only_while_that_lives() -> None:
-    one = code(target("a", expires_at=NOW + SECOND), target("b"))
+    one = Roster(code(target("a", expires_at=NOW + SECOND), target("b")), {}, 0)
     again = propose_only(one, TargetId("a"), NOW)
     assert again is not None
     assert names(again) == ["a"]

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import httpx
 
+from app.embedded.locks import until
 from tests.running import PHONE, server_folder
 
 
 class Up:
     """One `huoma up`, and what it has printed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: str = "0") -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")}
-        environment |= {"HUOMA_DATA_DIR": str(folder), "HUOMA_PORT": "0", "PYTHONUNBUFFERED": "1"}
+        environment |= {"HUOMA_DATA_DIR": str(folder), "HUOMA_PORT": port, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "up"],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -79,6 +80,18 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+def server_in(folder: Path) -> int:
+    """Name the process of the private server that lives in a directory."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            command = (process / "cmdline").read_text()
+            program = Path(command.split("\0")[0].split(" ")[0]).name
+            if str(folder) in command and program.startswith(("redis", "valkey", "postgres")):
+                found.append(int(process.name))
+    return min(found)
+
+
 def test_one_command_starts_a_demo_that_scans_and_stops_without_a_trace() -> None:
     with server_folder() as folder:
         with up(folder) as first:
@@ -120,3 +133,22 @@ def test_nothing_outlives_a_killed_parent() -> None:
             assert processes_with(str(folder)) == []
         with up(folder) as second:
             assert scan(second.demo) == "claimed"
+
+
+def test_a_private_server_that_dies_is_started_again() -> None:
+    with server_folder() as folder, up(folder) as first:
+        assert scan(first.demo) == "claimed"
+        for name in ("redis", "postgres"):
+            os.kill(server_in(folder / name), signal.SIGKILL)
+        assert until(lambda: scan(first.demo) == "claimed", 30)
+        assert first.process.poll() is None
+
+
+def test_a_port_in_use_is_explained_before_anything_is_made() -> None:
+    with server_folder() as folder, server_folder() as other, up(folder) as first:
+        port = first.demo.split(":")[2].split("/")[0]
+        intruder = Up(other, port)
+        assert intruder.ended() == 2
+        assert f"HUOMA_PORT={port}" in intruder.printed
+        assert "Traceback" not in intruder.printed
+        assert not list(other.iterdir())

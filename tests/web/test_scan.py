@@ -10,6 +10,7 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from app.domain import limits
+from app.domain.visitor import read_user_agent
 from tests.conftest import Clock
 from tests.running import group_payload
 from tests.scanning import Make, Process
@@ -385,3 +386,25 @@ async def test_what_one_process_gave_back_another_offers_again(
 async def test_posting_to_a_slug_is_not_allowed(process: Process, code: Make) -> None:
     made = await code(1)
     assert (await process.phone().client.post(f"/{made.slug}")).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("slug", ["%00", "a" * 30_000, "a b"])
+async def test_a_strange_slug_before_a_picture_is_asked_of_nobody(process: Process, slug: str) -> None:
+    answer = await process.phone().client.get(f"/{slug}/seat/x.png")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "image/png")
+
+
+async def test_an_endless_user_agent_costs_no_time(process: Process, code: Make) -> None:
+    made = await code(5)
+    read_user_agent.cache_clear()
+    seen = await process.phone("Mozilla/5.0 MicroMessenger/8.0 " + "x" * 100_000).scan(made.slug)
+    assert seen.outcome == "claimed"
+    assert read_user_agent.cache_info().currsize == 1
+    assert read_user_agent("Mozilla/5.0 MicroMessenger/8.0 " + "x" * (512 - 31)).client == "wechat"
+    assert read_user_agent.cache_info().currsize == 1, "what is kept of it is its beginning"
+
+
+async def test_a_cookie_of_endless_digits_is_ignored(process: Process, code: Make) -> None:
+    made = await code(5)
+    seen = await process.phone(Cookie="hm_x=1." + "9" * 5000 + ".z").scan(made.slug)
+    assert (seen.status, seen.outcome) == (200, "claimed")

@@ -198,10 +198,10 @@ for c = 1, codes do
   for i = 1, asked do
     local verb, text, client, extra = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     at = at + 4
-    if verb == 'n' then
+    if not fresh then settle(STALE)
+    elseif verb == 'n' then
       record(extra, code, client, text)
       settle(NOTED)
-    elseif not fresh then settle(STALE)
     elseif verb == 'c' then claim(text, client, extra)
     elseif verb == 'r' then come_back(text, client, extra)
     else see(text, client, extra) end
