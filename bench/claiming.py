@@ -1,0 +1,78 @@
+"""Scan without HTTP: the scanner of a web process in this one, for what the counters and the rules cost alone."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from app.domain.code import Slug
+from app.domain.token import Signer
+from app.domain.visitor import Browser, Client, System
+from app.main import build_parts, utc_now
+from app.services.batching import Batcher
+from app.services.scanning import Given, Scanner, Visit
+from bench.load import CONNECTIONS, Load, summed_up
+from bench.loopback import Service
+
+T = TypeVar("T")
+_BROWSER: Final = Browser(Client.WECHAT, System.IOS)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run on the event loop that web processes run on."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@asynccontextmanager
+async def _fresh_scanner(service: Service) -> AsyncIterator[Scanner]:
+    """Be a web process that knows nothing yet."""
+    settings = service.settings
+    parts = build_parts(settings)
+    batcher = Batcher(parts.redis, utc_now)
+    try:
+        # Opening connections is not what is measured.
+        await parts.redis.ping()
+        async with parts.database.reading():
+            pass
+        yield Scanner(parts.recaller, batcher, Signer(settings.secrets()), utc_now)
+    finally:
+        await batcher.drained()
+        await parts.close()
+
+
+async def first_scan(service: Service, slug: str) -> float:
+    """Tell how many milliseconds the first scan of a code takes in a process that has never met it."""
+    async with _fresh_scanner(service) as scanner:
+        began = time.perf_counter()
+        await _claim(scanner, slug)
+        return (time.perf_counter() - began) * 1000
+
+
+async def put(service: Service, slug: str, seconds: float) -> Load:
+    """Let 64 new visitors at a time take places for so long."""
+    took: list[float] = []
+    async with _fresh_scanner(service) as scanner:
+        await _claim(scanner, slug)
+        began = time.perf_counter()
+
+        async def scan() -> None:
+            while (sent := time.perf_counter()) < began + seconds:
+                await _claim(scanner, slug)
+                took.append(time.perf_counter() - sent)
+
+        await asyncio.gather(*(scan() for _ in range(CONNECTIONS)))
+        return summed_up(took, time.perf_counter() - began, 0)
+
+
+async def _claim(scanner: Scanner, slug: str) -> None:
+    outcome = await scanner.scan(Visit(Slug(slug), _BROWSER, preview=False, tokens={}))
+    if not isinstance(outcome, Given):
+        raise TypeError(f"a scan ended as {outcome}")
+    # What the page carries is signed in any case.
+    scanner.token(outcome)
