@@ -6,7 +6,7 @@
 
 PYTHON ?=
 UP_ARGS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto
 BENCH_ARGS ?=
 PINS_ARGS ?=
 

@@ -27,6 +27,7 @@ from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read
 # number on record: so that no token made before a loss can name a seat given after it, on record or not.
 SEAT_GAP: Final = 100_000
 UNKNOWN_FOR: Final = timedelta(seconds=60)
+UNKNOWN_MAX: Final = 10_000
 _ATTEMPTS: Final = 5
 
 K = TypeVar("K")
@@ -74,7 +75,8 @@ class Memory(Generic[K, V]):
             value = await self._fetch(key)
         finally:
             del self._under_way[key]
-        self.keep(key, value)
+        if value is not None:
+            self.keep(key, value)
         return value
 
     def keep(self, key: K, value: V) -> None:
@@ -124,7 +126,9 @@ class Recaller:
         self._redis = redis
         self._drain = drain
         self._clock = clock
-        self._slugs: Memory[Slug, Printed | Unknown] = Memory(slugs, self._find_slug)
+        self._slugs: Memory[Slug, Printed | None] = Memory(slugs, self._find_slug)
+        # Apart from the others, so that no number of made-up slugs can push a real one out.
+        self._unknown: OrderedDict[Slug, Unknown] = OrderedDict()
         self._codes: Memory[CodeId, Entry] = Memory(codes, self._read_entry)
 
     async def slug(self, slug: Slug) -> Printed | None:
@@ -134,11 +138,12 @@ class Recaller:
         Raises: StoreAway, CountersAway.
         """
         found = self._slugs.peek(slug)
-        if isinstance(found, Printed):
+        if found is not None:
             return found
-        if found is None or found.until <= self._clock() or found.slugs_made != await self._slugs_made():
-            found = await self._slugs.fetch(slug)
-        return found if isinstance(found, Printed) else None
+        unknown = self._unknown.get(slug)
+        if unknown and self._clock() < unknown.until and unknown.slugs_made == await self._slugs_made():
+            return None
+        return await self._slugs.fetch(slug)
 
     async def entry(self, code: CodeId) -> Entry:
         """Recall a code as this process last read it.
@@ -177,11 +182,17 @@ class Recaller:
         with away():
             return int(await self._redis.get(keys.SLUGS_MADE) or 0)
 
-    async def _find_slug(self, slug: Slug) -> Printed | Unknown:
+    async def _find_slug(self, slug: Slug) -> Printed | None:
         # Asked before the record is: a slug made in between counts as one more than we know.
         made = await self._slugs_made()
         async with self._database.reading() as connection:
-            return await find_slug(connection, slug) or Unknown(made, self._clock() + UNKNOWN_FOR)
+            found = await find_slug(connection, slug)
+        if found is None:
+            self._unknown[slug] = Unknown(made, self._clock() + UNKNOWN_FOR)
+            self._unknown.move_to_end(slug)
+            if len(self._unknown) > UNKNOWN_MAX:
+                self._unknown.popitem(last=False)
+        return found
 
     async def _read_entry(self, code_id: CodeId, *, drained: bool = False) -> Entry:
         workspace = await self._workspace_of(code_id)
