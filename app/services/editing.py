@@ -40,6 +40,9 @@ class Publisher(Protocol):
         Raises: CountersAway, StoreAway — its first scan does the same.
         """
 
+    async def publish(self, code: CodeId) -> None:
+        """Put a code in force now. Raises: CountersAway, StoreAway."""
+
     async def refresh(self, code: CodeId) -> None:
         """Read a code and publish it.
 
@@ -108,7 +111,7 @@ class Editing:
 
         Raises: CountersAway, StoreAway.
         """
-        await self._publisher.refresh(code)
+        await self._publisher.publish(code)
 
     async def introduce(self, code: CodeId) -> None:
         """Put a new code in force."""

@@ -28,7 +28,8 @@ from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read
 SEAT_GAP: Final = 100_000
 UNKNOWN_FOR: Final = timedelta(seconds=60)
 UNKNOWN_MAX: Final = 10_000
-_ATTEMPTS: Final = 5
+# Each attempt that fails means that an edit or a rebuild came between reading and publishing.
+_ATTEMPTS: Final = 20
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -164,19 +165,25 @@ class Recaller:
             return kept
         return await self._codes.fetch(stale.code.id)
 
+    async def publish(self, code: CodeId) -> None:
+        """Read and publish a code. Raises: StoreAway, CountersAway."""
+        await self._codes.fetch(code)
+
     async def refresh(self, code: CodeId) -> None:
-        """Read and publish a code after an edit.
+        """Read and publish an edited code if this process serves it; else its next scan does, wherever that is.
 
         Raises: StoreAway, CountersAway — the mark of the edit stands, so the next scan does the same.
+        Cost: nothing for a code that is only being filled with targets.
         """
-        await self._codes.fetch(code)
+        if self._codes.peek(code) is not None:
+            await self._codes.fetch(code)
 
     async def introduce(self, code: CodeId) -> None:
         """Publish a code that has just been made: nothing of it can be waiting to be recorded.
 
         Raises: StoreAway, CountersAway — the first scan publishes it, after recording all that waits.
         """
-        self._codes.keep(code, await self._read_entry(code, drained=True))
+        await self._read_entry(code, drained=True)
 
     async def _slugs_made(self) -> int:
         with away():
@@ -203,7 +210,7 @@ class Recaller:
                 await self._drain.all_of(workspace)
             async with self._database.writing() as connection:
                 code = await read_code(connection, code_id)
-                totals = await read_totals(connection, code_id)
+                totals = await read_totals(connection, code_id, only_members=expected.counted)
             published = await self._publish(code, expected, totals)
             if published is not None:
                 return Entry(code, Roster(code, published.taken, published.seq))

@@ -97,7 +97,7 @@ class Reconciler:
             codes = await records.codes_of(connection, workspace)
         for code in codes:
             await audit.drop(self._redis, workspace, code)
-            await self._recaller.refresh(code)
+            await self._recaller.publish(code)
         return len(codes)
 
     def _against_events(

@@ -51,6 +51,8 @@ async def test_counts_are_those_of_the_record_while_redis_is_away(
     workspace: Workspace,
 ) -> None:  # fmt: skip
     target = await make_target(api, await make_code(api), members=20)
+    assert done(await api.get(f"/targets/{target['id']}"))["counts"] == "recorded", "nobody has scanned it yet"
+    await recaller.publish(CodeId(target["code_id"]))
     assert done(await api.get(f"/targets/{target['id']}"))["counts"] == "live"
     context = ApiContext.of(
         database=database, redis=away_redis, publisher=recaller, reader=reader, public_url=PUBLIC_URL, clock=clock

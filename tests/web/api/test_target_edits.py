@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from app.counters import versions
 from app.domain.code import CodeId
 from app.domain.workspace import Workspace
+from app.services.recalling import Recaller
 from app.store.database import Database
 from tests.conftest import Clock
 from tests.web.api.steps import done, make_code, make_target, payload, refused
@@ -18,7 +19,7 @@ SOON = "2026-11-21T12:00:00+00:00"
 
 
 async def test_every_edit_of_a_target_is_an_edit_of_its_code(
-    api: httpx.AsyncClient, redis: Redis, workspace: Workspace
+    api: httpx.AsyncClient, redis: Redis, workspace: Workspace, recaller: Recaller
 ) -> None:
     code = await make_code(api)
     target = await make_target(api, code)
@@ -26,6 +27,8 @@ async def test_every_edit_of_a_target_is_an_edit_of_its_code(
     await api.put(f"/targets/{target['id']}/qr", json={"payload": payload()})
     await api.delete(f"/targets/{target['id']}")
     assert done(await api.get(f"/codes/{code['id']}"))["version"] == 5
+    assert (await versions.in_force(redis, workspace.id, CodeId(code["id"]))).state.startswith("!")
+    await recaller.publish(CodeId(code["id"]))
     assert (await versions.in_force(redis, workspace.id, CodeId(code["id"]))).state == "5"
 
 
