@@ -35,8 +35,13 @@ async def one_round(parts: Parts) -> bool:
     """Sweep and drain every workspace once; tell whether there was anything to do."""
     busy = False
     for workspace in await parts.drain.workspaces():
-        busy |= await parts.reconciler.sweep(workspace) > 0
-        busy |= await parts.drain.once(workspace) > 0
+        try:
+            busy |= await parts.reconciler.sweep(workspace) > 0
+            busy |= await parts.drain.once(workspace) > 0
+        except (CountersAway, StoreAway):
+            raise
+        except Exception as error:  # noqa: BLE001  # What ails one workspace must not keep the others' events waiting.
+            telemetry.say("workspace_left_out", level=logging.ERROR, workspace=workspace, error=error)
     return busy
 
 

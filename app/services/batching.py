@@ -89,10 +89,9 @@ class Batcher:
                     # Whoever queued meanwhile would only wait for the same silence.
                     _fail(batch + lane.waiting, error)
                     lane.waiting = []
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  # Those who wait are told, and they say it.
                     _fail(batch + lane.waiting, error)
                     lane.waiting = []
-                    raise
         finally:
             # Lanes of workspaces nobody scans are dropped, so that their number stays that of the busy ones.
             lane.running = None

@@ -1,10 +1,11 @@
 """Answer `GET /{slug}` and the picture on its page: plain ASGI in front of the API, since this is the hot path."""
 
 import json
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,7 +25,7 @@ from app.services.scanning import (
     Visit,
 )
 from app.services.showing import Pictures, placeholder
-from app.telemetry import SCANS
+from app.telemetry import SCANS, say
 from app.web import pages
 
 _PAGE: Final = re.compile(r"/([^/]+)")
@@ -82,7 +83,7 @@ class ScanApp:
     async def _page(self, scope: Scope, send: Send, slug: str) -> None:
         headers = _headers(scope)
         visit = _visit(scope, headers, slug)
-        outcome: Outcome = await self._scanner.scan(visit) if _SLUG.fullmatch(slug) else Unknown()
+        outcome = await _settled(slug, self._scanner.scan(visit))
         answer = _answer(outcome)
         SCANS.labels(answer.outcome).inc()
         token = self._scanner.token(outcome) if isinstance(outcome, Given) else None
@@ -96,7 +97,7 @@ class ScanApp:
 
     async def _picture(self, scope: Scope, send: Send, slug: str, token: str) -> None:
         visit = _visit(scope, _headers(scope), slug)
-        outcome: Outcome = await self._scanner.see(visit, token) if _SLUG.fullmatch(slug) else Unknown()
+        outcome = await _settled(slug, self._scanner.see(visit, token))
         answer = _answer(outcome)
         extra = list(_NO_STORE)
         if isinstance(outcome, Given):
@@ -179,6 +180,18 @@ class ScanApp:
         surplus = max(0, len(others) + 1 - limits.SEAT_COOKIES)
         cookies += [f"{_COOKIE}{name}=; Max-Age=0{tail}" for name, _ in others[:surplus]]
         return [(b"set-cookie", cookie.encode("latin-1", "ignore")) for cookie in cookies]
+
+
+async def _settled(slug: str, asking: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Ask, if the slug can be one at all; whatever goes wrong, there is a page that retries by itself."""
+    if not _SLUG.fullmatch(slug):
+        asking.close()
+        return Unknown()
+    try:
+        return await asking
+    except Exception as error:  # noqa: BLE001  # A visitor must never see a fault of ours; the log must.
+        say("scan_failed", level=logging.ERROR, error=error)
+        return Unavailable()
 
 
 def _answer(outcome: Outcome) -> _Answer:

@@ -7,8 +7,11 @@ import pytest
 import sqlalchemy as sa
 from redis.asyncio import Redis
 
+from app import worker
 from app.counters import audit, keys, stream
 from app.domain.code import CodeId, WorkspaceId
+from app.domain.workspace import Workspace
+from app.main import Parts
 from app.services import draining
 from app.store import records
 from app.store.database import Database
@@ -236,3 +239,19 @@ async def test_members_at_birth_count_from_the_first_scan(
     (await api.post(f"/codes/{made.id}/targets", json=target)).raise_for_status()
     assert (await process.phone().visit(made.slug)).outcome == "claimed"
     assert (await process.phone().visit(made.slug)).outcome == "full"
+
+
+async def test_what_ails_one_workspace_keeps_no_other_waiting(
+    process: Process, code: Make, redis: Redis, database: Database, clock: Clock, stranger: Workspace
+) -> None:
+    made = await code(5)
+    await process.phone().visit(made.slug)
+    await redis.set(keys.epoch(stranger.id), "an epoch")
+    await redis.xadd(keys.events(stranger.id), {"now": "1", "events": "no event at all"})
+    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, clock)
+
+    await worker.one_round(parts)
+
+    assert await told(database, made.workspace) == ["c", "s"]
+    assert await redis.xlen(keys.events(stranger.id)) == 1
+    await redis.delete(keys.events(stranger.id))

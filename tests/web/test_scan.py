@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.domain import limits
 from app.domain.visitor import read_user_agent
+from app.services import batching
 from tests.conftest import Clock
 from tests.running import group_payload
 from tests.scanning import Make, Process
@@ -386,6 +387,24 @@ async def test_what_one_process_gave_back_another_offers_again(
 async def test_posting_to_a_slug_is_not_allowed(process: Process, code: Make) -> None:
     made = await code(1)
     assert (await process.phone().client.post(f"/{made.slug}")).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("what", ["page", "picture"])
+async def test_a_fault_of_ours_is_a_friendly_page_and_a_line_in_the_log(
+    process: Process, code: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    made = await code(5)
+    phone = process.phone()
+    page = await phone.scan(made.slug)
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(batching, "settle", broken)
+    answer = await phone.client.get(f"/{made.slug}" if what == "page" else page.image or "")
+    assert (answer.status_code, answer.headers["x-huoma-outcome"]) == (503, "unavailable")
+    assert "a fault of ours" not in answer.text
+    assert next(record.getMessage() for record in caplog.records if record.levelname == "ERROR") == "scan_failed"
 
 
 @pytest.mark.parametrize("slug", ["%00", "a" * 30_000, "a b"])
