@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from redis.asyncio import Redis
 
 from app.store.database import Database
+from tests.conftest import Clock
 from tests.scanning import Make, Process
 
 
@@ -90,4 +91,17 @@ async def test_scans_that_arrive_together_share_round_trips(process: Process, co
     phones = [process.phone() for _ in range(50)]
     cost = await costing(lambda: asyncio.gather(*(phone.scan(made.slug) for phone in phones)))
     assert cost.commands["evalsha"] <= 5
+    assert cost.statements == []
+
+
+async def test_a_place_that_came_back_is_found_by_asking_once_more(
+    process: Process, code: Make, clock: Clock, costing: Any
+) -> None:
+    made = await code(1)
+    await process.phone().scan(made.slug)
+    assert (await process.phone().scan(made.slug)).outcome == "full"
+    clock.forward(seconds=91)
+    phone = process.phone()
+    cost = await costing(lambda: phone.visit(made.slug))
+    assert cost.commands["evalsha"] == 3, "one that hears of it, one that takes it, one for the picture"
     assert cost.statements == []
