@@ -237,3 +237,27 @@ async def test_verify_looks_at_targets_that_nobody_was_given(process: Process, c
     await process.phone().visit(made.slug)
     await redis.hset(keys.code_keys(made.workspace, CodeId(made.id))[1], made.targets[1], "4")
     assert [d.target for d in await process.reconciler.verify(made.workspace)] == [made.targets[1]]
+
+
+async def test_who_read_between_two_edits_does_not_hide_the_second(
+    process: Process, code: Make, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await code(200, 200)
+    (await api.patch(f"/codes/{made.id}", json={"name": "first edit"})).raise_for_status()
+    read_all, go_on = asyncio.Event(), asyncio.Event()
+    publish = versions.publish
+
+    async def slow_once(*arguments: Any, **named: Any) -> Any:
+        if not read_all.is_set():
+            read_all.set()
+            await go_on.wait()
+        return await publish(*arguments, **named)
+
+    monkeypatch.setattr(versions, "publish", slow_once)
+    slow = asyncio.create_task(process.recaller.publish(CodeId(made.id)))
+    await read_all.wait()
+    (await api.patch(f"/targets/{made.targets[0]}", json={"status": "paused"})).raise_for_status()
+    go_on.set()
+    await slow
+
+    assert (await process.phone().scan(made.slug)).target == made.targets[1]
