@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from app.store import migrate
 
 READY_SECONDS = 60.0
 STOP_MARGIN_SECONDS = 5.0
+# A process that cannot live is started so often and no more.
+WATCH_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(Settings.read(), options) or 0)
-    except (Refusal, ValueError, RuntimeError) as error:
+    except (Refusal, ValueError, RuntimeError, OSError) as error:
         print(f"huoma: {error}", file=sys.stderr)
     except (StoreAway, CountersAway) as error:
         print(f"huoma: {'PostgreSQL' if isinstance(error, StoreAway) else 'Redis'} cannot be reached.", file=sys.stderr)
@@ -87,17 +89,21 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
                 greeting.show_key(key)
             # The worker has no port of its own: what it counts is shown by the web processes.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = started.enter_context(tempfile.TemporaryDirectory())
-            children = [started.enter_context(_child(name, settings)) for name in ("worker", "serve")]
-            _wait_until_ready(settings, children)
-            greeting.greet(settings.url, f"http://{settings.host}:{settings.port}", key)
-            while all(child.poll() is None for child in children):
+            children = {name: started.enter_context(_child(name, settings)) for name in ("worker", "serve")}
+            _wait_until_ready(settings, children.values())
+            greeting.greet(settings.url, settings.local_url, key)
+            while True:
                 if owned:
                     owned.revive()
-                time.sleep(0.2)
-            print("huoma: a process ended by itself; stopping the others.", file=sys.stderr)
+                for name, child in children.items():
+                    if child.poll() is not None:
+                        print(
+                            f"huoma: {name} ended by itself ({child.returncode}); starting it again.", file=sys.stderr
+                        )
+                        children[name] = started.enter_context(_child(name, settings))
+                time.sleep(WATCH_SECONDS)
         except KeyboardInterrupt:
             return 0
-    return 1
 
 
 @contextlib.contextmanager
@@ -148,7 +154,7 @@ def _child(name: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
                 child.kill()
 
 
-def _wait_until_ready(settings: Settings, children: Sequence[subprocess.Popen[bytes]]) -> None:
+def _wait_until_ready(settings: Settings, children: Iterable[subprocess.Popen[bytes]]) -> None:
     """Wait until scans would be answered.
 
     Raises: RuntimeError — a child ended, or it takes too long.
@@ -158,7 +164,7 @@ def _wait_until_ready(settings: Settings, children: Sequence[subprocess.Popen[by
         if any(child.poll() is not None for child in children):
             raise RuntimeError("a process ended before it was ready")
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"http://{settings.host}:{settings.port}/readyz", trust_env=False).is_success:
+            if httpx.get(f"{settings.local_url}/readyz", trust_env=False).is_success:
                 return
         time.sleep(0.1)
     raise RuntimeError(f"not ready after {READY_SECONDS:.0f} seconds")
@@ -188,8 +194,10 @@ def _free_port(settings: Settings) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise ValueError(f"{PREFIX}PORT={settings.port} on {settings.host}: {error.strerror}.") from None
+        except (OSError, OverflowError) as error:
+            raise ValueError(
+                f"Cannot listen on {settings.host} port {settings.port}: {error}. Choose another with {PREFIX}PORT."
+            ) from None
         return int(probe.getsockname()[1])
 
 

@@ -29,7 +29,8 @@ def greet(public_url: str, local_url: str, key: str) -> None:
         print(f"  demo code  {url}   (3 groups of 200; scan the code above, or open the address)")
     if public_url.startswith(_LOOPBACK):
         print("             for a phone in your network: HUOMA_HOST=0.0.0.0 HUOMA_PUBLIC_URL=http://<address>:<port>")
-    print(f"  API key    {key or f'shown at the first start; another: {_command()} keys create WORKSPACE'}")
+    another = f"shown at the first start; another: {_command()} keys create WORKSPACE"
+    print(f"  API key    {f'{key[:7]}…' if key else another}")
     print(f"  API        {public_url}/docs")
     print("\nhuoma is running. Stop it with Ctrl-C.", flush=True)
 

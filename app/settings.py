@@ -1,11 +1,13 @@
 """Read every knob from the environment. Only the roots read this; everybody else is handed what he needs."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 PREFIX = "HUOMA_"
 
@@ -56,6 +58,8 @@ class Settings:
                 raise ValueError(f"There is no setting {name}. There are: {', '.join(known)}.")
             if name in known and text:
                 values[known[name].name] = _convert(name, known[name].type, text)
+        if "public_url" in values:
+            values["public_url"] = _origin(PREFIX + "PUBLIC_URL", values["public_url"])
         return cls(**values)
 
     def environment(self) -> dict[str, str]:
@@ -66,8 +70,13 @@ class Settings:
     @property
     def url(self) -> str:
         """Name what stands in front of every slug."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+        return self.public_url or self.local_url
+
+    @property
+    def local_url(self) -> str:
+        """Name where this machine reaches the service; one that listens everywhere is reached on loopback."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def secrets(self) -> list[bytes]:
         """Name the signing secrets, the one that signs first.
@@ -99,6 +108,23 @@ def _write_once(path: Path, text: str) -> None:
         return
     finally:
         draft.unlink()
+
+
+def _origin(name: str, text: str) -> str:
+    """Accept what will be printed in front of every slug: scheme and host, perhaps a port, and nothing else."""
+    parts = urlsplit(text)
+    bare = f"{parts.scheme}://{parts.netloc}"
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or "@" in parts.netloc
+        or text.rstrip("/") != bare
+        or re.search(r"\s", text)
+    ):
+        raise ValueError(
+            f"{name}={text!r} must look like https://qr.example.com: it is printed in front of every slug."
+        )
+    return bare
 
 
 def _convert(name: str, kind: Any, text: str) -> Any:

@@ -28,6 +28,18 @@ def test_a_public_url_is_printed_without_its_last_slash() -> None:
     assert Settings.read({"HUOMA_PUBLIC_URL": "https://qr.example/"}).url == "https://qr.example"
 
 
+@pytest.mark.parametrize(
+    "url", ["192.168.1.20:8345", "foo", "http://x/base", "https://", "ftp://x", "https://a b", "https://u@x", "//x"]
+)
+def test_a_public_url_that_would_print_dead_posters_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="must look like https"):
+        Settings.read({"HUOMA_PUBLIC_URL": url})
+
+
+def test_a_service_that_listens_everywhere_is_reached_on_loopback() -> None:
+    assert Settings.read({"HUOMA_HOST": "0.0.0.0"}).url == "http://127.0.0.1:8000"
+
+
 def test_an_ipv6_host_makes_a_url() -> None:
     assert Settings.read({"HUOMA_HOST": "::1"}).url == "http://[::1]:8000"
 

@@ -118,7 +118,7 @@ def _sniff(data: bytes) -> str:
         return "JPEG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    raise UploadRefusal("unsupported_media_type", "The file is no JPEG, PNG or WebP picture; upload a screenshot.")
+    raise UploadRefusal("unsupported_media_type", "The file is no JPEG, PNG or WebP picture; upload one of those.")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -135,12 +135,12 @@ class TargetEditor:
             settings = await workspaces.find(connection, workspace)
         qr = await read_source(self._reader, source, settings, now)
         dies_at = expiry_of(qr, settings, now)
-        lives_until = _lives_until(expires_at, dies_at, now)
+        lives_until = _lives_until(expires_at, dies_at, now, _where(qr))
         async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
             record = await self._locked(edit, target, seen)
             _check_renewal(record.target, qr)
             if await targets.payloads_there(edit.tx, workspace, edit.code.id, [qr.payload]):
-                raise same_qr()
+                raise same_qr(_where(qr))
             number = record.target.revision + 1
             await targets.insert_revision(edit.tx, workspace, _revision(target, number, qr, dies_at, now))
             values = {"payload": qr.payload, "revision": number, "expires_at": lives_until}
@@ -194,10 +194,10 @@ def default_limit(kind: TargetKind, workspace: Workspace) -> int:
     return limits.UNLIMITED if FACTS[kind].member_limit is None else workspace.defaults.member_limit
 
 
-def same_qr() -> Refusal:
+def same_qr(where: str | None = None) -> Refusal:
     """Refuse a QR that is there already: it would not be fresh."""
     return Refusal(
-        "same_qr", "This very QR code is there already; open the group's QR page again and upload the new one."
+        "same_qr", "This very QR code is there already; open the group's QR page again and upload the new one.", where
     )
 
 
@@ -218,7 +218,7 @@ def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now
         status=TargetStatus.LIVE,
         member_limit=default_limit(qr.kind, workspace) if draft.member_limit is None else draft.member_limit,
         weight=draft.weight,
-        expires_at=_lives_until(draft.expires_at, dies_at, now),
+        expires_at=_lives_until(draft.expires_at, dies_at, now, _where(qr)),
         display=draft.display,
     )
     record = TargetRecord(
@@ -234,13 +234,21 @@ def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now
     return _Prepared(record, _revision(target.id, 1, qr, dies_at, now))
 
 
-def _lives_until(chosen: datetime | None, dies_at: datetime | None, now: datetime) -> datetime | None:
+def _where(qr: Qr) -> str | None:
+    return "payload" if qr.picture is None else "image"
+
+
+def _lives_until(
+    chosen: datetime | None, dies_at: datetime | None, now: datetime, where: str | None = None
+) -> datetime | None:
     """Let what a marketer says win over what the QR says; refuse what is dead already."""
     if chosen is not None:
         check_expiry(chosen, now)
         return chosen
     if dies_at is not None and dies_at <= now:
-        raise Refusal("already_expired", "This QR code has expired, by the date printed on it; upload a fresh one.")
+        raise Refusal(
+            "already_expired", "This QR code has expired, by the date printed on it; upload a fresh one.", where
+        )
     return dies_at
 
 

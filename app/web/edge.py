@@ -186,10 +186,32 @@ def _validation_problem(error: RequestValidationError) -> ProblemResponse:
     # An id that cannot exist is one that does not exist.
     if any(one["loc"][0] == "path" for one in found):
         return problem("not_found", "There is no such thing in this workspace.")
-    errors = [{"where": _where(one["loc"]), "code": one["type"], "detail": one["msg"]} for one in found[:_ERRORS_SHOWN]]
+    errors = [{"where": _where(one["loc"]), "code": one["type"], "detail": _say(one)} for one in found[:_ERRORS_SHOWN]]
     first = errors[0]
     where = f"{first['where']}: " if first["where"] else ""
     return problem("invalid", f"{where}{first['detail']}.", first["where"] or None, errors)
+
+
+_NO_OBJECT: Final = "Send a JSON object, with Content-Type: application/json"
+# What the library says of these helps nobody who does not know the library.
+_SAID_BETTER: Final[Mapping[str, str]] = {
+    "extra_forbidden": "There is no such field",
+    "missing": "This is needed",
+    "model_attributes_type": _NO_OBJECT,
+    "model_type": _NO_OBJECT,
+    "dict_type": _NO_OBJECT,
+}
+
+
+def _say(error: Mapping[str, Any]) -> str:
+    context = error.get("ctx") or {}
+    if error["type"] in ("too_short", "string_too_short"):
+        return f"Give at least {context['min_length']} character{'s' * (context['min_length'] != 1)}"
+    if error["type"] in ("too_long", "string_too_long"):
+        return f"Give at most {context['max_length']} characters or items"
+    if "UploadFile" in error["msg"]:
+        return "Send a file (with curl: -F name=@file)"
+    return _SAID_BETTER.get(error["type"], str(error["msg"]))
 
 
 def _where(location: Sequence[int | str]) -> str:

@@ -260,7 +260,7 @@ def _qr_parts(
         lang=_LANG[language],
         words=_WORDS[language],
         title=_title(code_name, title),
-        notice=re.sub(r"\s*\n\s*\n\s*", "\n\n", (notice or "").strip()),
+        notice=_paragraphs(notice),
         kind=kind.value,
         deed=_DEEDS[kind],
         place="computer" if desktop else "phone",
@@ -269,9 +269,9 @@ def _qr_parts(
     return before, between, after
 
 
-def full_page(*, code_name: str, title: str | None, language: Language) -> bytes:
-    """Say that every place is taken, and what to do."""
-    return _status_page("full", language, title=_title(code_name, title))
+def full_page(*, code_name: str, title: str | None, notice: str | None = None, language: Language) -> bytes:
+    """Say that every place is taken, and what to do; the marketer's notice may know more."""
+    return _status_page("full", language, title=_title(code_name, title), notice=_paragraphs(notice))
 
 
 def preview_page(*, code_name: str, title: str | None, language: Language) -> bytes:
@@ -322,7 +322,9 @@ _StatusPage = Literal[
 
 
 @lru_cache(maxsize=_CACHED_PAGES)
-def _status_page(name: _StatusPage, language: Language, *, title: str = "", link: str = "", seconds: int = 0) -> bytes:
+def _status_page(
+    name: _StatusPage, language: Language, *, title: str = "", link: str = "", seconds: int = 0, notice: str = ""
+) -> bytes:
     words = _WORDS[language]
     page = _STATUS.render(
         lang=_LANG[language],
@@ -334,8 +336,13 @@ def _status_page(name: _StatusPage, language: Language, *, title: str = "", link
         title=title,
         link=link,
         seconds=seconds,
+        notice=notice,
     )
     return _bytes(page)
+
+
+def _paragraphs(notice: str | None) -> str:
+    return re.sub(r"\s*\n\s*\n\s*", "\n\n", (notice or "").strip())
 
 
 def _title(code_name: str, title: str | None) -> str:

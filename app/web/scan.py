@@ -28,7 +28,7 @@ from app.services.showing import Pictures, placeholder
 from app.telemetry import SCANS, say
 from app.web import pages
 
-_PAGE: Final = re.compile(r"/([^/]+)")
+_PAGE: Final = re.compile(r"/([^/]+)/?")
 _PICTURE: Final = re.compile(r"/([^/]+)/seat/([A-Za-z0-9._-]{1,200})\.png")
 _SLUG: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}")
 _COOKIE: Final = "hm_"
@@ -129,7 +129,9 @@ class ScanApp:
                     desktop=visit.browser.desktop,
                 )
             case Full(code=code):
-                return pages.full_page(code_name=code.name, title=code.landing_title, language=language)
+                return pages.full_page(
+                    code_name=code.name, title=code.landing_title, notice=code.landing_notice, language=language
+                )
             case Preview(code=code):
                 return pages.preview_page(code_name=code.name, title=code.landing_title, language=language)
             case OutsideWechat(code=code):

@@ -92,11 +92,27 @@ def server_in(folder: Path) -> int:
     return min(found)
 
 
+def command_of(folder: Path, name: str) -> int:
+    """Name the process of one of our own commands."""
+    for process in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            command = (process / "cmdline").read_text().rstrip("\0").split("\0")
+            if command[-1] == name and str(folder) in (process / "environ").read_text(errors="replace"):
+                return int(process.name)
+    raise AssertionError(name)
+
+
+def answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return scan(url) == "claimed"
+    return False
+
+
 def test_one_command_starts_a_demo_that_scans_and_stops_without_a_trace() -> None:
     with server_folder() as folder:
         with up(folder) as first:
             assert scan(first.demo) == "claimed"
-            key = re.search(r"API key +(hm_\w+)", first.printed)[1]  # type: ignore[index]
+            key = re.search(r"shown this once: (hm_\w+)", first.printed)[1]  # type: ignore[index]
             assert processes_with(str(folder))
             assert first.stop() == 0
         assert processes_with(str(folder)) == []
@@ -135,9 +151,11 @@ def test_nothing_outlives_a_killed_parent() -> None:
             assert scan(second.demo) == "claimed"
 
 
-def test_a_private_server_that_dies_is_started_again() -> None:
+def test_whatever_dies_is_started_again() -> None:
     with server_folder() as folder, up(folder) as first:
         assert scan(first.demo) == "claimed"
+        os.kill(command_of(folder, "serve"), signal.SIGKILL)
+        assert until(lambda: answers(first.demo), 30)
         for name in ("redis", "postgres"):
             os.kill(server_in(folder / name), signal.SIGKILL)
         assert until(lambda: scan(first.demo) == "claimed", 30)
@@ -149,6 +167,6 @@ def test_a_port_in_use_is_explained_before_anything_is_made() -> None:
         port = first.demo.split(":")[2].split("/")[0]
         intruder = Up(other, port)
         assert intruder.ended() == 2
-        assert f"HUOMA_PORT={port}" in intruder.printed
+        assert f"port {port}: " in intruder.printed
         assert "Traceback" not in intruder.printed
         assert not list(other.iterdir())

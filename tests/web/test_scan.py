@@ -384,6 +384,19 @@ async def test_what_one_process_gave_back_another_offers_again(
     assert (await process.phone().scan(made.slug)).outcome == "full"
 
 
+async def test_a_slash_after_a_slug_is_no_dead_end(process: Process, code: Make) -> None:
+    made = await code(1)
+    phone = process.phone()
+    seen = await phone.scan(f"{made.slug}/")
+    assert (seen.status, seen.outcome) == (200, "claimed")
+    assert (await phone.look(seen)).headers["x-huoma-outcome"] == "claimed"
+
+
+async def test_a_full_page_has_the_marketers_notice(process: Process, code: Make) -> None:
+    made = await code(0, landing={"title": "t", "notice": "加客服微信 abc123"})
+    assert "加客服微信 abc123" in (await process.phone().scan(made.slug)).text
+
+
 async def test_posting_to_a_slug_is_not_allowed(process: Process, code: Make) -> None:
     made = await code(1)
     assert (await process.phone().client.post(f"/{made.slug}")).status_code in (404, 405)

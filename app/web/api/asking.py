@@ -68,9 +68,10 @@ def _if_match(
 ) -> Versions:
     if if_match is None or if_match.strip() == "*":
         return None
-    # A weak tag never matches (RFC 9110, 13.1.1), and neither does one that is none of ours.
+    # A weak tag never matches (RFC 9110, 13.1.1), and neither does one that is none of ours. Quotes are easily lost in
+    # a shell, and a bare number can mean nothing else.
     tags = (tag.strip() for tag in if_match.split(","))
-    return frozenset(int(tag[1:-1]) for tag in tags if re.fullmatch(r'"[1-9][0-9]{0,17}"', tag))
+    return frozenset(int(tag.strip('"')) for tag in tags if re.fullmatch(r'"[1-9][0-9]{0,17}"|[1-9][0-9]{0,17}', tag))
 
 
 IfMatch = Annotated[Versions, Depends(_if_match)]

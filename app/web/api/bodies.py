@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
@@ -57,9 +58,10 @@ async def _split(form: FormData) -> tuple[bytes, dict[str, Any]]:
         if name in said:
             raise _invalid(name, "repeated", "Field given more than once")
         if isinstance(value, UploadFile) != (name == "image"):
-            raise _invalid(name, "file_expected" if name == "image" else "text_expected", "Only image is a file")
-        number = name in _NUMBERS and isinstance(value, str) and value.isascii() and value.isdigit()
-        said[name] = int(value[:20]) if number and isinstance(value, str) else value
+            said_to = "image must be a file (with curl: -F image=@file)" if name == "image" else "Only image is a file"
+            raise _invalid(name, "file_expected" if name == "image" else "text_expected", said_to)
+        number = name in _NUMBERS and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value)
+        said[name] = int(value) if number and isinstance(value, str) else value
     if not isinstance(image, UploadFile):
         raise _invalid("image", "missing", "Field required")
     del said["image"]

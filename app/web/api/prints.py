@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import replace
 from typing import Annotated, Any, Final, cast
 
-from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Response, UploadFile
 
+from app.domain.errors import Refusal
 from app.qr.draw import ErrorCorrection, PrintStyle
 from app.services.printing import Format
 from app.web.api.asking import CodePath, Context, Reading
@@ -21,13 +22,20 @@ _BORDER = "Modules of quiet zone, 0 to 16; scanners want 4."
 _COLOUR = "#rrggbb, with or without the #."
 
 
+_STYLE_NAMES: Final = frozenset({"size", "border", "ec", "dark", "light"})
+
+
 def _query_style(
+    request: Request,
     size: Annotated[int, Query(description=_SIZE, examples=[1024])] = _PLAIN.size,
     border: Annotated[int, Query(description=_BORDER, examples=[4])] = _PLAIN.border,
     ec: Annotated[str, Query(description="Error correction: L, M, Q or H.", examples=["M"])] = _PLAIN.ec,
     dark: Annotated[str, Query(description=_COLOUR, examples=["1a2b3c"])] = _PLAIN.dark,
     light: Annotated[str, Query(description=_COLOUR, examples=["ffffff"])] = _PLAIN.light,
 ) -> PrintStyle:
+    # A typo would be printed ten thousand times before anybody saw it.
+    for name in request.query_params.keys() - _STYLE_NAMES:
+        raise Refusal("bad_style", "There is no such style; there are size, border, ec, dark and light.", name[:40])
     return _style(size, border, ec, dark, light)
 
 

@@ -63,7 +63,10 @@ async def add_target(
 async def add_targets(
     code_id: CodePath, body: NewTargets, context: Context, caller: Writing, ask: Repeating
 ) -> TargetsOut:
-    """Add many targets from the text of their QRs: all of them, or none and one error a row at fault."""
+    """Add many targets from the text of their QRs: all of them, or none and an error for each row at fault.
+
+    Rows that repeat a QR are named once all rows can be read.
+    """
     now = context.clock()
     once: Once[list[TargetRecord]] = await ask.once(
         body.model_dump(mode="json"), lambda made: _made(made, now).model_dump(mode="json")
