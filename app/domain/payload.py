@@ -43,10 +43,10 @@ class KindFacts:
     redirects: bool
 
 
-# Source: facts/domain.md §1 and §3, read 2026-11-21. Scanning in stops at 200 in WeChat groups (live reports 2023-08
+# Source: docs/facts.md §1 and §3, read 2026-11-21. Scanning in stops at 200 in WeChat groups (live reports 2023-08
 # to 2026-03) and in WeCom groups (Weimob and ezrpro help pages, 2021); beyond that, groups grow by invitation only.
 _SCAN_JOIN_CAP: Final = 200
-# Source: facts/domain.md §1: the printed date was creation + 7 days in 35 of 35 screenshots, 2025-10 to 2026-08.
+# Source: docs/facts.md §1: the printed date was creation + 7 days in 35 of 35 screenshots, 2025-10 to 2026-08.
 # WeCom join-way codes carry no date; one exported by hand from the client does, and its printed date is then used.
 _GROUP_QR_LIFE: Final = timedelta(days=7)
 

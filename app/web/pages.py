@@ -213,7 +213,7 @@ def _headers(language: Language) -> tuple[tuple[bytes, bytes], ...]:
         (b"content-type", b"text/html; charset=utf-8"),
         (b"content-language", _LANG[language].encode()),
         (b"content-security-policy", _POLICY.encode()),
-        # WeChat keeps pages that say less. Source: facts/domain.md §5, read 2026-11-21.
+        # WeChat keeps pages that say less. Source: docs/facts.md §4, read 2026-11-21.
         (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
         (b"pragma", b"no-cache"),
         (b"vary", b"Accept-Language"),
