@@ -14,14 +14,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
-import uvicorn
-
-from app import greeting, worker
+from app import worker
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.embedded import EmbeddedServers, Servers, launch, running
-from app.main import Parts, build_parts
+from app.parts import Parts, build_parts
 from app.services import keeping_workspaces as keeping
 from app.settings import PREFIX, Settings
 from app.store import migrate
@@ -79,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(settings: Settings, _: argparse.Namespace) -> int:
     """Start servers, web and worker as children, say where they are, wait, and stop them in reverse order."""
+    from app import greeting
+
     with _signals_as_interrupts(), contextlib.ExitStack() as started:
         try:
             settings = replace(settings, port=_free_port(settings))
@@ -86,7 +85,7 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
             settings = _with(settings, started.enter_context(owned).servers) if owned else settings
             key = asyncio.run(_prepare(settings))
             if key and key != settings.bootstrap_key:
-                greeting.show_key(key)
+                show_key(key)
             # The worker has no port of its own: what it counts is shown by the web processes.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = started.enter_context(tempfile.TemporaryDirectory())
             children = {name: started.enter_context(_child(name, settings)) for name in ("worker", "serve")}
@@ -159,6 +158,8 @@ def _wait_until_ready(settings: Settings, children: Iterable[subprocess.Popen[by
 
     Raises: RuntimeError — a child ended, or it takes too long.
     """
+    import httpx
+
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until:
         if any(child.poll() is not None for child in children):
@@ -202,6 +203,8 @@ def _free_port(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    import uvicorn
+
     chosen = {
         name: getattr(options, name) for name in ("host", "port", "workers") if getattr(options, name) is not None
     }
@@ -237,11 +240,16 @@ def _worker(settings: Settings, _: argparse.Namespace) -> int:
     return 0
 
 
+def show_key(key: str) -> None:
+    """Show a key that was just made, before anything else can go wrong: nobody can show it again."""
+    print(f"API key of the first workspace, shown this once: {key}", flush=True)
+
+
 def _migrate(settings: Settings, _: argparse.Namespace) -> int:
     with _servers(settings) as found:
         key = asyncio.run(_prepare(found))
     if key and key != settings.bootstrap_key:
-        greeting.show_key(key)
+        show_key(key)
     return 0
 
 

@@ -13,11 +13,6 @@ GROUPS = 3
 _LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
 
 
-def show_key(key: str) -> None:
-    """Show a key that was just made, before anything else can go wrong: nobody can show it again."""
-    print(f"API key of the first workspace, shown this once: {key}", flush=True)
-
-
 def greet(public_url: str, local_url: str, key: str) -> None:
     """Print the demo code, its address, the key and the manual's address; make the code first if there is a key."""
     if key:

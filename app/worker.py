@@ -7,7 +7,7 @@ import signal
 
 from app import telemetry
 from app.domain.errors import CountersAway, StoreAway
-from app.main import Parts, build_parts
+from app.parts import Parts, build_parts
 from app.settings import Settings
 
 # How long nothing happens when there is nothing to do: what an event waits, at most, to be in the record.

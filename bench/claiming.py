@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from app.domain.code import Slug
 from app.domain.token import Signer
 from app.domain.visitor import Browser, Client, System
-from app.main import build_parts, utc_now
+from app.parts import build_parts, utc_now
 from app.services.batching import Batcher
 from app.services.scanning import Given, Scanner, Visit
 from bench.load import CONNECTIONS, Load, summed_up

@@ -174,7 +174,7 @@ async def crowd(url: str, slug: str, visitors: int, connections: int) -> list[Vi
 
     async def one_after_another() -> None:
         async with httpx.AsyncClient(
-            base_url=url, headers={"User-Agent": PHONE}, limits=limits, trust_env=False, timeout=60
+            base_url=url, headers={"User-Agent": PHONE}, limits=limits, trust_env=False, timeout=60, verify=False
         ) as client:
             for _ in waiting:
                 client.cookies.clear()

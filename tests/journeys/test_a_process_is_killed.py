@@ -27,10 +27,11 @@ async def stubborn_crowd(url: str, slug: str, visitors: int, connections: int) -
     waiting = iter(range(visitors))
 
     async def one_after_another() -> None:
-        for _ in waiting:
-            async with httpx.AsyncClient(
-                base_url=url, headers={"User-Agent": PHONE}, trust_env=False, timeout=20
-            ) as client:
+        async with httpx.AsyncClient(
+            base_url=url, headers={"User-Agent": PHONE}, trust_env=False, timeout=20, verify=False
+        ) as client:
+            for _ in waiting:
+                client.cookies.clear()
                 while True:
                     with suppress(httpx.TransportError):
                         visited = await visit(client, slug)

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -136,6 +137,17 @@ def test_two_live_side_by_side_but_never_in_one_directory() -> None:
         assert scan(first.demo) == "claimed"
 
 
+def test_a_port_in_use_is_explained_before_anything_is_made() -> None:
+    with server_folder() as folder, socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        intruder = Up(folder, str(holder.getsockname()[1]))
+        assert intruder.ended() == 2
+        assert f"port {holder.getsockname()[1]}: " in intruder.printed
+        assert "Traceback" not in intruder.printed
+        assert not list(folder.iterdir())
+
+
 def test_nothing_outlives_a_killed_parent() -> None:
     with server_folder() as folder:
         with up(folder) as first:
@@ -160,13 +172,3 @@ def test_whatever_dies_is_started_again() -> None:
             os.kill(server_in(folder / name), signal.SIGKILL)
         assert until(lambda: scan(first.demo) == "claimed", 30)
         assert first.process.poll() is None
-
-
-def test_a_port_in_use_is_explained_before_anything_is_made() -> None:
-    with server_folder() as folder, server_folder() as other, up(folder) as first:
-        port = first.demo.split(":")[2].split("/")[0]
-        intruder = Up(other, port)
-        assert intruder.ended() == 2
-        assert f"port {port}: " in intruder.printed
-        assert "Traceback" not in intruder.printed
-        assert not list(other.iterdir())

@@ -11,7 +11,7 @@ from app import worker
 from app.counters import audit, keys, stream
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.workspace import Workspace
-from app.main import Parts
+from app.parts import Parts
 from app.services import draining
 from app.store import records
 from app.store.database import Database

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from app import worker
 from app.counters import audit, claims, keys, versions
 from app.domain.code import CodeId
-from app.main import Parts
+from app.parts import Parts
 from app.services import batching
 from app.services.once import Once
 from app.store.database import Database

@@ -1,0 +1,54 @@
+"""Put together what every process is made of: servers, drain, memory. Knows no web, so that tools start quickly."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+
+from app.counters.server import connect
+from app.services.draining import Drain
+from app.services.recalling import Recaller
+from app.services.reconciling import Reconciler
+from app.settings import Settings
+from app.store.database import Database
+
+
+def utc_now() -> datetime:
+    """Tell the time: the one clock of a process."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every process is made of; built from settings, closed in reverse order."""
+
+    database: Database
+    redis: Redis
+    drain: Drain
+    recaller: Recaller
+    reconciler: Reconciler
+    clock: Callable[[], datetime]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.redis.aclose()
+        await self.database.close()
+
+
+def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Parts:
+    """Make the parts; nothing is connected before it is first needed."""
+    database = Database(
+        settings.database_url,
+        pool_size=settings.database_connections,
+        connect_seconds=settings.database_connect_seconds,
+        statement_seconds=settings.database_statement_seconds,
+    )
+    redis = connect(
+        settings.redis_url,
+        connections=settings.redis_connections,
+        timeout_seconds=settings.redis_timeout_seconds,
+    )
+    drain = Drain(database, redis)
+    recaller = Recaller(database, redis, drain, clock, slugs=settings.slugs_remembered, codes=settings.codes_remembered)
+    return Parts(database, redis, drain, recaller, Reconciler(database, redis, drain, recaller, clock), clock)
