@@ -15,6 +15,8 @@ NOTICE_LENGTH: Final = 500
 
 # Candidates offered to one claim. `fill` needs the first with room; the others are for what was taken meanwhile.
 WINDOW: Final = 50
+# `fill` takes the first: more than a few cost every scan, and only help one that meets them all full at once.
+FILL_WINDOW: Final = 10
 
 HOLD_SECONDS_DEFAULT: Final = 90
 # A hold must end within the local day after the one it was taken on: its daily add is given back to one of two keys.

@@ -110,7 +110,7 @@ def propose(roster: Roster, now: datetime) -> Proposal:
     Cost: that of `Roster.window`.
     """
     code = roster.code
-    found, complete = roster.window(now, limits.WINDOW)
+    found, complete = roster.window(now, limits.FILL_WINDOW if code.strategy is Strategy.FILL else limits.WINDOW)
     targets = [code.targets[i] for i in found]
     return Proposal(
         strategy=code.strategy,

@@ -69,7 +69,7 @@ def test_a_target_that_left_the_code_may_reopen_without_harm() -> None:
 
 
 def test_a_window_is_complete_only_when_nothing_was_left_out() -> None:
-    many = [target(f"t{i}") for i in range(limits.WINDOW + 1)]
+    many = [target(f"t{i}") for i in range(limits.FILL_WINDOW + 1)]
     assert propose(Roster(code(*many[:-1]), {}, 0), NOW).complete
     assert not propose(Roster(code(*many), {}, 0), NOW).complete
 
