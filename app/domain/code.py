@@ -1,7 +1,8 @@
 """Say what a live code (活码) and its targets (子码) are. Values only; who may change them is not known here."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Final, Literal, NewType
 from app.domain import limits
 from app.domain.errors import Refusal
 from app.domain.payload import TargetKind
+from app.domain.shifts import ALWAYS, Shifts
 
 WorkspaceId = NewType("WorkspaceId", str)
 CodeId = NewType("CodeId", str)
@@ -61,7 +63,39 @@ class TargetState(StrEnum):
     LIVE = "live"
     PAUSED = "paused"
     EXPIRED = "expired"
+    UNAVAILABLE = "unavailable"
+    OFF_SHIFT = "off_shift"
     FULL = "full"
+    CAPPED = "capped"
+
+
+class AccountKind(StrEnum):
+    """Name where an account lives."""
+
+    WECHAT = "wechat"
+    WECOM = "wecom"
+
+
+NO_ACCOUNT: Final = AccountId("")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Stand for a WeChat or WeCom account that can be added (员工号), for every code that offers it.
+
+    Units: `daily_cap` in adds a local day; `until` an aware UTC instant, at which one who is away is back.
+    """
+
+    id: AccountId
+    name: str
+    daily_cap: int = limits.UNLIMITED
+    shifts: Shifts = ALWAYS
+    available: bool = True
+    until: datetime | None = None
+
+    def available_at(self, now: datetime) -> bool:
+        """Tell whether it may be offered at `now`, its shifts aside."""
+        return self.available or (self.until is not None and now >= self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +115,55 @@ class Target:
     expires_at: datetime | None = None
     display: Display = "drawn"
     revision: int = 1
-
-    def state(self, now: datetime, taken: int) -> TargetState:
-        """Say what a scan at `now` would find with `taken` places gone."""
-        if self.status is TargetStatus.PAUSED:
-            return TargetState.PAUSED
-        if self.expires_at is not None and now >= self.expires_at:
-            return TargetState.EXPIRED
-        return TargetState.FULL if taken >= self.member_limit else TargetState.LIVE
+    account: AccountId = NO_ACCOUNT
+    shifts: Shifts = ALWAYS
+    # Places that `balance` counts beside those taken: what the others had when this one came.
+    handicap: int = 0
 
     def alive(self, now: datetime) -> bool:
-        """Tell whether this target may be shown at `now`, its room aside."""
+        """Tell whether this target lives at `now`; once dead, it stays so until it is edited."""
         return self.status is TargetStatus.LIVE and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Say where visitors go when nobody has room for them (兜底): exactly one of a code, a URL, or a static QR.
+
+    Shapes: `message` stands beside the QR.
+    """
+
+    code: CodeId | None = None
+    url: str | None = None
+    payload: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Stand for a named place where a code is printed (渠道); `state` is what WeCom shall be told of it."""
+
+    number: int
+    name: str
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Stand for one choice of a menu (选项); its number never changes, since it may be printed."""
+
+    number: int
+    label: str
+    hint: str | None
+    code: CodeId
 
 
 @dataclass(frozen=True)
 class Code:
     """Stand for what is printed (活码), as published in one version; the snapshot every scan is judged by.
 
-    Shapes: `targets` in the order in which they fill; ids unique. `version` grows by one with every edit.
+    Shapes: `targets` in the order in which they fill; ids unique. `version` grows by one with every edit. `accounts`
+    has every account that a target names; `channels` those that were not removed, by number; `options` in order.
+    Units: open while `opens_at` <= now < `closes_at` (aware UTC; None is no bound).
     """
 
     id: CodeId
@@ -116,6 +180,16 @@ class Code:
     landing_title: str | None = None
     landing_notice: str | None = None
     closed: bool = False
+    slug: Slug = Slug("")
+    accounts: Mapping[AccountId, Account] = field(default_factory=dict)
+    fallback: Fallback | None = None
+    options: tuple[Option, ...] = ()
+    channels: Mapping[int, Channel] = field(default_factory=dict)
+    disabled: bool = False
+    opens_at: datetime | None = None
+    closes_at: datetime | None = None
+    new_seats_per_minute: int = 0
+    pass_query: bool = False
 
     @cached_property
     def index(self) -> dict[TargetId, int]:
@@ -126,6 +200,39 @@ class Code:
         """Look a target up; None when it is not, or no longer, part of this code."""
         i = self.index.get(target_id)
         return None if i is None else self.targets[i]
+
+    def state(self, target: Target, now: datetime, taken: int = 0, adds: int = 0) -> TargetState:
+        """Say what a scan at `now` would find, as `state_of` does."""
+        return state_of(target, self.accounts.get(target.account), self.time_zone, now, taken, adds)
+
+    def shown(self, target: Target, now: datetime) -> bool:
+        """Tell whether a target may be shown at `now` to who has a place in it."""
+        return self.state(target, now, taken=-1, adds=-1) is TargetState.LIVE
+
+    @cached_property
+    def sleeps(self) -> bool:
+        """Tell whether a target may be asleep at one minute and awake at the next."""
+        return bool(self.accounts) or any(not target.shifts.always for target in self.targets)
+
+
+def state_of(
+    target: Target, account: Account | None, time_zone: str, now: datetime, taken: int, adds: int
+) -> TargetState:
+    """Say what a scan at `now` would find of a target with `taken` places gone and `adds` to its account that day.
+
+    The first reason counts, from what only an edit ends to what ends by itself.
+    """
+    if target.status is TargetStatus.PAUSED:
+        return TargetState.PAUSED
+    if not target.alive(now):
+        return TargetState.EXPIRED
+    if account is not None and not account.available_at(now):
+        return TargetState.UNAVAILABLE
+    if not target.shifts.on(now, time_zone) or (account is not None and not account.shifts.on(now, time_zone)):
+        return TargetState.OFF_SHIFT
+    if taken >= target.member_limit:
+        return TargetState.FULL
+    return TargetState.CAPPED if account is not None and adds >= account.daily_cap else TargetState.LIVE
 
 
 def check_slug(text: str) -> Slug:

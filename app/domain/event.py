@@ -2,23 +2,45 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from app.domain.code import CodeId
 from app.domain.seat import Seat
 
 
 class EventKind(StrEnum):
-    """Name what happened, by the letter under which it travels."""
+    """Name what happened, by the letter under which it travels.
+
+    TAKEN is a place claimed and seen at once, as a link's is. OPTION is the choice of one option of a menu.
+    """
 
     CLAIMED = "c"
+    TAKEN = "t"
     RETURNED = "r"
     SEEN = "s"
     RELEASED = "x"
     FULL = "f"
+    FALLBACK = "e"
+    LIMITED = "l"
+    MENU = "m"
+    OPTION = "n"
     REBASED = "b"
     KEPT = "k"
     PREVIEW = "p"
     OUTSIDE_WECHAT = "o"
+    DISABLED = "d"
+    NOT_OPEN = "w"
+    ENDED = "z"
+
+
+# What a visitor who asks by a slug ends with, at one code. Every scan is one of these; every one of these is a scan.
+OUTCOMES: Final = frozenset({
+    EventKind.CLAIMED, EventKind.TAKEN, EventKind.RETURNED, EventKind.FULL, EventKind.FALLBACK, EventKind.LIMITED,
+    EventKind.MENU, EventKind.OPTION, EventKind.PREVIEW, EventKind.OUTSIDE_WECHAT, EventKind.DISABLED,
+    EventKind.NOT_OPEN, EventKind.ENDED,
+})  # fmt: skip
+
+AGAIN: Final = "again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,8 @@ class Event:
     Shapes: `entry` is `ms-seq`; when re-based, `seat.number` is the head count, and when kept, how many holds
     became places for good because the counters were lost; `seat.target` is the target. Events
     that took no place have a seat of number 0 that only tells channel and visitor.
+    `detail` is `again` where a visitor who had a place before was given another (claimed, taken), why nobody had room
+    (full, fallback: a `TargetState`, or `returned`, `not_open`, `ended`), and the number of the option (option).
     Units: `at_ms` milliseconds since 1970, by the clock of the process that asked.
     """
 
@@ -38,3 +62,4 @@ class Event:
     code: CodeId
     client: str
     seat: Seat
+    detail: str = ""

@@ -13,6 +13,19 @@ BATCH_ROWS: Final = 1_000
 NAME_LENGTH: Final = 100
 NOTICE_LENGTH: Final = 500
 
+OPTIONS_PER_MENU: Final = 50
+OPTION_NUMBER_MAX: Final = 999_999
+CHANNELS_PER_CODE: Final = 1_000
+# WeCom cuts what it is told of where a customer came from (docs/facts.md §3).
+CHANNEL_STATE_LENGTH: Final = 30
+FALLBACK_CHAIN: Final = 5
+DAILY_CAP_MAX: Final = UNLIMITED
+SPECIAL_DATES: Final = 400
+WINDOWS_PER_DAY: Final = 10
+NEW_SEATS_PER_MINUTE_DEFAULT: Final = 300
+NEW_SEATS_PER_MINUTE_MAX: Final = 1_000_000
+QUERY_LENGTH: Final = 1_024
+
 # Candidates offered to one claim. `fill` needs the first with room; the others are for what was taken meanwhile.
 WINDOW: Final = 50
 # `fill` takes the first: more than a few cost every scan, and only help one that meets them all full at once.

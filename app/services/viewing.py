@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from app.counters import counts
 from app.counters.counts import Places
-from app.domain.code import CodeId, TargetId, TargetState, WorkspaceId
+from app.domain.code import CodeId, TargetId, TargetState, WorkspaceId, state_of
 from app.domain.errors import CountersAway
 from app.services.editing import not_found
 from app.store import codes, targets
@@ -38,7 +38,7 @@ class TargetView:
 
     def state(self, now: datetime) -> TargetState:
         """Say what a scan at `now` would find."""
-        return self.record.target.state(now, self.taken)
+        return state_of(self.record.target, None, "UTC", now, self.taken, 0)
 
 
 class Viewer:

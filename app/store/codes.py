@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.domain.code import CodeId, CodeKind, Slug, Strategy, TargetId, WorkspaceId
+from app.domain import limits
+from app.domain.code import CodeId, CodeKind, Fallback, Slug, Strategy, TargetId, WorkspaceId
 from app.store.database import Reading, Writing
 from app.store.tables import codes, slugs, targets
 
@@ -32,11 +33,18 @@ class CodeRecord:
     created_at: datetime
     updated_at: datetime
     closed_at: datetime | None
+    fallback: Fallback | None = None
+    disabled: bool = False
+    opens_at: datetime | None = None
+    closes_at: datetime | None = None
+    new_seats_per_minute: int = limits.NEW_SEATS_PER_MINUTE_DEFAULT
+    pass_query: bool = False
 
 
 async def insert(tx: Writing, code: CodeRecord) -> bool:
     """Write a new code and its slug; False when the slug was ever given before, and the transaction must be undone."""
     values = {column.name: getattr(code, column.name) for column in codes.columns}
+    values["fallback"] = spell_fallback(code.fallback)
     made = await tx.execute(upsert(codes).values(values).on_conflict_do_nothing().returning(codes.c.id))
     if made.one_or_none() is None:
         return False
@@ -88,10 +96,15 @@ async def bump(tx: Writing, code: CodeRecord, now: datetime, values: Mapping[str
     query = (
         sa.update(codes)
         .where(codes.c.workspace_id == code.workspace_id, codes.c.id == code.id)
-        .values(**values or {}, version=codes.c.version + 1, updated_at=now)
+        .values(**_columns(values or {}), version=codes.c.version + 1, updated_at=now)
         .returning(codes)
     )
     return _record((await tx.execute(query)).one())
+
+
+def _columns(values: Mapping[str, object]) -> dict[str, object]:
+    fallback = values.get("fallback")
+    return {**values, "fallback": spell_fallback(fallback)} if isinstance(fallback, Fallback) else dict(values)
 
 
 def _one(workspace: WorkspaceId, code: CodeId) -> sa.Select[Any]:
@@ -100,4 +113,29 @@ def _one(workspace: WorkspaceId, code: CodeId) -> sa.Select[Any]:
 
 def _record(row: sa.Row[Any]) -> CodeRecord:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    return CodeRecord(**values | {"kind": CodeKind(row.kind), "strategy": Strategy(row.strategy)})
+    return CodeRecord(
+        **values
+        | {
+            "kind": CodeKind(row.kind),
+            "strategy": Strategy(row.strategy),
+            "fallback": read_fallback(row.fallback),
+        }
+    )
+
+
+def spell_fallback(fallback: Fallback | None) -> dict[str, str] | None:
+    """Write a fallback as JSON: `code_id`, `url`, or `payload` with a `message`."""
+    if fallback is None:
+        return None
+    spelt = {
+        "code_id": fallback.code, "url": fallback.url, "payload": fallback.payload, "message": fallback.message,
+    }  # fmt: skip
+    return {name: text for name, text in spelt.items() if text is not None}
+
+
+def read_fallback(spelt: Mapping[str, Any] | None) -> Fallback | None:
+    """Read what `spell_fallback` wrote."""
+    if spelt is None:
+        return None
+    code = spelt.get("code_id")
+    return Fallback(code and CodeId(code), spelt.get("url"), spelt.get("payload"), spelt.get("message"))

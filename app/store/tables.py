@@ -71,6 +71,13 @@ codes = sa.Table(
     sa.Column("wechat_only", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("landing_title", sa.Text),
     sa.Column("landing_notice", sa.Text),
+    # Exactly one of code_id, url and payload; message beside a payload. Null is none.
+    sa.Column("fallback", pg.JSONB(none_as_null=True)),
+    sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
+    _instant("opens_at", nullable=True),
+    _instant("closes_at", nullable=True),
+    sa.Column("new_seats_per_minute", sa.Integer, nullable=False, server_default="300"),
+    sa.Column("pass_query", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
     _instant("created_at"),
     _instant("updated_at"),
@@ -90,6 +97,56 @@ slugs = sa.Table(
     sa.Index(None, "code_id", "channel", unique=True),
 )
 
+# Where a code is printed. A number is never given twice, since events name it; the slug is in `slugs`.
+channels = sa.Table(
+    "channels",
+    metadata,
+    sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _workspace(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("state", sa.Text),
+    _instant("created_at"),
+    _instant("removed_at", nullable=True),
+)
+
+# The choices of a menu. A number is never given twice, since it is part of a link that may be printed.
+options = sa.Table(
+    "options",
+    metadata,
+    sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _workspace(),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("hint", sa.Text),
+    sa.Column("leads_to", sa.Text, sa.ForeignKey("codes.id"), nullable=False),
+    _instant("removed_at", nullable=True),
+    sa.Index(None, "leads_to"),
+)
+
+# Who can be added (员工号). `shifts` as `domain/shifts.py` spells them; null is always. `daily_cap` null is no cap.
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _id(),
+    _workspace(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("daily_cap", sa.BigInteger),
+    sa.Column("shifts", pg.JSONB(none_as_null=True)),
+    sa.Column("available", sa.Boolean, nullable=False, server_default=sa.true()),
+    # When one who is away is back by himself.
+    _instant("until", nullable=True),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    _instant("created_at"),
+    _instant("updated_at"),
+    _instant("removed_at", nullable=True),
+    sa.CheckConstraint("kind in ('wechat', 'wecom')", name="kind"),
+    sa.CheckConstraint("daily_cap >= 0", name="daily_cap"),
+    sa.Index(None, "workspace_id", "id"),
+)
+
 targets = sa.Table(
     "targets",
     metadata,
@@ -106,6 +163,10 @@ targets = sa.Table(
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False, server_default="1"),
     _instant("expires_at", nullable=True),
+    sa.Column("account_id", sa.Text, sa.ForeignKey("accounts.id")),
+    sa.Column("shifts", pg.JSONB(none_as_null=True)),
+    # Places that `balance` counts beside those taken.
+    sa.Column("handicap", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
     _instant("created_at"),
     _instant("updated_at"),
@@ -117,6 +178,7 @@ targets = sa.Table(
     # Asked with every upload: is this very QR there already?
     sa.Index(None, "code_id", "payload", postgresql_where=sa.text("removed_at is null")),
     sa.Index(None, "workspace_id", "id"),
+    sa.Index(None, "account_id", postgresql_where=sa.text("account_id is not null and removed_at is null")),
 )
 
 # Every QR a target ever showed (实码). `picture` is the upload with all but its pixels stripped; `expires_at` is what
@@ -167,6 +229,25 @@ account_days = sa.Table(
     sa.PrimaryKeyConstraint("workspace_id", "account_id", "day"),
 )
 
+# Events counted by the local hour they fall into, an instant, and by all else that a report may ask for. Moved by the
+# drain only; kept when events are dropped.
+stat_hours = sa.Table(
+    "stat_hours",
+    metadata,
+    sa.Column("code_id", sa.Text, nullable=False),
+    sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("target_id", sa.Text, nullable=False),
+    sa.Column("channel", sa.Integer, nullable=False),
+    sa.Column("account_id", sa.Text, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    _workspace(),
+    sa.Column("n", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("code_id", "hour", "kind", "target_id", "channel", "account_id", "client", "detail"),
+    sa.Index(None, "workspace_id", "hour"),
+)
+
 # How far into which life of a workspace's stream the record has come.
 stream_positions = sa.Table(
     "stream_positions",
@@ -195,6 +276,7 @@ events = sa.Table(
     sa.Column("channel", sa.Integer, nullable=False),
     sa.Column("visitor", sa.Text, nullable=False),
     sa.Column("client", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False, server_default=""),
     sa.PrimaryKeyConstraint("at", "workspace_id", "entry_ms", "entry_seq", "n"),
     sa.Index(None, "code_id", "at"),
     postgresql_partition_by="RANGE (at)",
