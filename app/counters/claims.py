@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from app.counters import keys
 from app.counters.scripts import CLAIM, Argument
 from app.domain.code import CodeId, TargetId, WorkspaceId
-from app.domain.rotation import Proposal, Verdict
+from app.domain.rotation import Proposal, Terms, Verdict
 from app.domain.seat import Seat
 
 
@@ -17,18 +17,21 @@ from app.domain.seat import Seat
 class Ask:
     """Want one thing of the counters for one scan; `client` is what kind of program it came from.
 
-    Shapes: `text` and `extra` as the header of `claim.lua` says for each verb.
+    Shapes: `text`, `extra` and `detail` as the header of `claim.lua` says for each verb.
     """
 
     verb: Literal["c", "r", "s", "n"]
     text: str
     client: str
     extra: str = ""
+    detail: str = ""
 
     @classmethod
-    def place(cls, channel: int, visitor: str, client: str, chance: float) -> "Ask":
-        """Take a place. Units: `chance` in [0, 1)."""
-        return cls("c", f"{channel}.{visitor}", client, repr(chance))
+    def place(
+        cls, channel: int, visitor: str, client: str, chance: float, *, network: str = "", detail: str = ""
+    ) -> "Ask":
+        """Take a place; one without a network is never too many. Units: `chance` in [0, 1)."""
+        return cls("c", f"{channel}.{visitor}", client, f"{chance!r} {network}", detail)
 
     @classmethod
     def return_to(cls, seat: Seat, client: str, *, proven: bool) -> "Ask":
@@ -41,21 +44,25 @@ class Ask:
         return cls("s", seat.text(), client, "1" if proven else "0")
 
     @classmethod
-    def note(cls, kind: str, channel: int, visitor: str, client: str) -> "Ask":
+    def note(cls, kind: str, channel: int, visitor: str, client: str, detail: str = "") -> "Ask":
         """Take nothing, only be counted as an event of `kind`."""
-        return cls("n", f"0...0.{channel}.{visitor}", client, kind)
+        return cls("n", f"0...0.{channel}.{visitor}", client, kind, detail)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Ask several things of one code under one proposal; `seq` is the last re-opening its roster has heard of."""
+    """Ask several things of one code under one proposal; `seq` is the last re-opening its roster has heard of.
+
+    Shapes: `turned` is the event kind of a visitor for whom nobody has room.
+    """
 
     code: CodeId
     version: int
     seq: int
-    hold_seconds: int
+    terms: Terms
     proposal: Proposal | None
     asks: Sequence[Ask]
+    turned: str = "f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,8 @@ class Answer:
 class BlockReply:
     """Hold the answers of one block, in the order asked, and what its roster must learn.
 
-    Shapes: `reopened` and `full` are complete unless `resync`, when only reading the counters anew helps.
+    Shapes: `reopened`, `full` and `capped` are complete unless `resync`, when only reading the counters anew helps;
+    `mark` is '' when no account was involved.
     """
 
     lost: bool
@@ -78,6 +86,8 @@ class BlockReply:
     resync: bool
     reopened: list[TargetId]
     full: list[int]
+    capped: list[int]
+    mark: str
     answers: list[Answer]
 
 
@@ -98,29 +108,33 @@ async def settle(
     ]
     arguments: list[Argument] = [now_ms, day, len(blocks)]
     for block in blocks:
-        key_names += keys.code_keys(workspace, block.code)
-        proposal = block.proposal
+        key_names += (*keys.code_keys(workspace, block.code), keys.news(workspace, block.code, now_ms // 60_000))
+        proposal, terms = block.proposal, block.terms
         arguments += (
             block.code,
             block.version,
             block.seq,
-            block.hold_seconds * 1000,
+            proposal.mark if proposal else "",
+            terms.hold_ms,
+            terms.rate,
             proposal.strategy if proposal else "fill",
             int(proposal is not None and proposal.complete),
+            block.turned,
+            proposal.why if proposal else "",
             len(proposal.candidates) if proposal else 0,
             len(block.asks),
         )
         if proposal:
             arguments += proposal.row
         for ask in block.asks:
-            arguments += (ask.verb, ask.text, ask.client, ask.extra)
+            arguments += (ask.verb, ask.text, ask.client, ask.extra, ask.detail)
     return [_read(reply) for reply in await CLAIM.run(redis, key_names, arguments)]
 
 
 def _read(reply: list[Any]) -> BlockReply:
-    lost, seq, resync, reopened, full, flat = reply
+    lost, seq, resync, reopened, full, capped, mark, flat = reply
     answers = [
         Answer(Verdict(verdict), Seat.parse(seat) if seat else None)
         for verdict, seat in zip(flat[::2], flat[1::2], strict=True)
     ]
-    return BlockReply(bool(lost), seq, bool(resync), [TargetId(t) for t in reopened], full, answers)
+    return BlockReply(bool(lost), seq, bool(resync), [TargetId(t) for t in reopened], full, capped, mark, answers)

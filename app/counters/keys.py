@@ -6,6 +6,9 @@ touch them together.
 
 from app.domain.code import CodeId, WorkspaceId
 
+# The field of `adds` that counts what was given back; no account is called so.
+FREED = ":freed"
+
 # Counts slugs that marketers chose, so that a process knows when "unknown slug" may have become wrong.
 SLUGS_MADE = "huoma:slugs:made"
 
@@ -21,7 +24,10 @@ def epoch(workspace: WorkspaceId) -> str:
 
 
 def adds(workspace: WorkspaceId, day: int) -> str:
-    """Name the hash account → adds on one local day (days since 1970-01-01); kept three days."""
+    """Name the hash account → adds on one local day (days since 1970-01-01), `:freed` → adds given back.
+
+    Kept three days.
+    """
     return f"huoma:{{{workspace}}}:adds:{day}"
 
 
@@ -45,3 +51,8 @@ def code_keys(workspace: WorkspaceId, code: CodeId) -> tuple[str, str, str, str,
     """
     stem = f"huoma:{{{workspace}}}:code:{code}:"
     return stem + "meta", stem + "counts", stem + "holds", stem + "seen", stem + "reopened"
+
+
+def news(workspace: WorkspaceId, code: CodeId, minute: int) -> str:
+    """Name the hash network → seats newly given in one minute (minutes since 1970); kept two minutes."""
+    return f"huoma:{{{workspace}}}:code:{code}:news:{minute}"

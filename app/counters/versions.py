@@ -7,7 +7,7 @@ somebody has put another mark since. So no edit can be missed, and none that was
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from redis.asyncio import Redis
@@ -16,15 +16,20 @@ from app.counters import keys
 from app.counters.counts import Places
 from app.counters.scripts import PUBLISH, Argument
 from app.counters.server import away
-from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
+from app.domain.roster import Spent
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What the counters know of a code: its state ('' when nothing) and whether its counters are there at all."""
+    """What the counters know of a code: its state ('' when nothing) and whether its counters are there at all.
+
+    Shapes: `epoch` names this life of the workspace's counters, '' when they have not begun or were lost.
+    """
 
     state: str
     counted: bool
+    epoch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Published:
 
     taken: dict[TargetId, int]
     seq: int
+    spent: Spent
 
 
 async def mark(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
@@ -47,44 +53,77 @@ async def mark(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
 async def in_force(redis: Redis, workspace: WorkspaceId, code: CodeId) -> InForce:
     """Ask what is published, before the record is read."""
     with away():
-        state, seats = await redis.hmget(keys.meta(workspace, code), ["state", "seats"])
-    return InForce(str(state or ""), counted=seats is not None)
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.hmget(keys.meta(workspace, code), ["state", "seats"])
+            pipe.get(keys.epoch(workspace))
+            (state, seats), epoch = await pipe.execute()
+    return InForce(str(state or ""), counted=seats is not None, epoch=str(epoch or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Hold one version of a code, and what the record says for counters that are gone.
+
+    Shapes: `floor` has places by target, used where the counters know nothing of the target; `seats` is the number
+    below which no seat may be given, used only when the counters are gone. What was held then is taken for good.
+    `adds` has those of every account of the workspace by local day, used only when all its counters are gone; with
+    `accounts`, today's adds are told.
+    Units: `day` is the local day, days since 1970-01-01.
+    """
+
+    code: CodeId
+    version: int
+    floor: Mapping[TargetId, Places]
+    seats: int
+    day: int
+    adds: Mapping[int, Mapping[AccountId, int]] = field(default_factory=dict)
+    accounts: bool = False
 
 
 async def publish(
-    redis: Redis,
-    workspace: WorkspaceId,
-    code: CodeId,
-    *,
-    expected: InForce,
-    version: int,
-    floor: Mapping[TargetId, Places],
-    seats: int,
-    now: datetime,
+    redis: Redis, workspace: WorkspaceId, publication: Publication, *, expected: InForce, now: datetime
 ) -> Published | None:
     """Put a version in force, if the state is still the one met before the record was read.
 
-    Shapes: `floor` has places by target, used where the counters know nothing of the target; `seats` is the number
-    below which no seat may be given, used only when the counters are gone. What was held then
-    is taken for good. None: somebody else was quicker.
+    None: somebody else was quicker.
     """
+    code, day, adds = publication.code, publication.day, publication.adds
+    rows = [
+        (9 if when == day else 10, account, n) for when in (day, day - 1) for account, n in adds.get(when, {}).items()
+    ]
     arguments: list[Argument] = [
         code,
         expected.state,
-        version,
+        expected.epoch,
+        publication.version,
         int(now.timestamp() * 1000),
-        seats,
+        day,
+        publication.seats,
         secrets.token_hex(8),
-        len(floor),
+        int(publication.accounts),
+        len(publication.floor),
+        len(rows),
     ]
-    for target, places in floor.items():
+    for target, places in publication.floor.items():
         arguments += (target, places.taken, places.held)
+    for row in rows:
+        arguments += row
     reply = await PUBLISH.run(
         redis,
-        [*keys.code_keys(workspace, code), keys.due(workspace), keys.epoch(workspace), keys.events(workspace)],
+        [
+            *keys.code_keys(workspace, code),
+            keys.due(workspace),
+            keys.epoch(workspace),
+            keys.events(workspace),
+            keys.adds(workspace, day),
+            keys.adds(workspace, day - 1),
+        ],
         arguments,
     )
-    published, seq, taken = reply
+    published, seq, taken, mark, told = reply
     if not published:
         return None
-    return Published({TargetId(t): int(n) for t, n in zip(taken[::2], taken[1::2], strict=True)}, seq)
+    spent = {AccountId(a): int(n) for a, n in zip(told[::2], told[1::2], strict=True) if a != keys.FREED}
+    return Published(
+        {TargetId(t): int(n) for t, n in zip(taken[::2], taken[1::2], strict=True)}, seq, Spent(mark, spent)
+    )

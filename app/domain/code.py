@@ -207,6 +207,8 @@ class Code:
 
     def shown(self, target: Target, now: datetime) -> bool:
         """Tell whether a target may be shown at `now` to who has a place in it."""
+        if not self.sleeps:
+            return target.alive(now)
         return self.state(target, now, taken=-1, adds=-1) is TargetState.LIVE
 
     @cached_property

@@ -3,15 +3,15 @@
 `propose` is what Python brings to the counters; `Ledger` is the specification of `claim.lua`, word for word.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from functools import cached_property
-from typing import Final
 
 from app.domain import limits
-from app.domain.code import AccountId, Code, Strategy, TargetId
+from app.domain.code import NO_ACCOUNT, AccountId, Code, CodeKind, Strategy, Target, TargetId, TargetState
+from app.domain.roster import Roster
 from app.domain.seat import Seat
 
 
@@ -26,27 +26,30 @@ class Verdict(IntEnum):
     SEEN = 5
     NOTED = 6
     MORE = 7
-
-
-NO_ACCOUNT: Final = AccountId("")
+    LIMITED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Offer one live target (候选) with its two ceilings: places in the target, adds a day of its account."""
+    """Offer one live target (候选) with its two ceilings: places in the target, adds a day of its account.
+
+    Units: `handicap` in places, which `balance` counts beside those taken.
+    """
 
     target: TargetId
     ceiling: int
     weight: int = 1
     account: AccountId = NO_ACCOUNT
     cap: int = 0
+    handicap: int = 0
 
 
 @dataclass(frozen=True)
 class Proposal:
     """Offer the live targets of a code in order (提案).
 
-    Shapes: at most `limits.WINDOW` candidates; `complete` when no live target that may have room was left out.
+    Shapes: at most `limits.WINDOW` candidates; `complete` when no live target that may have room was left out; `why`
+    tells what keeps the others from being offered, should these have no room either.
     Units: good while now < `valid_until` (aware UTC; None for ever).
     """
 
@@ -56,52 +59,14 @@ class Proposal:
     valid_until: datetime | None = None
     # The last re-opening its roster had heard of: what a proposal leaves out, it left out knowing no more than that.
     seq: int = 0
+    # The same for capped accounts; '' when none was left out.
+    mark: str = ""
+    why: TargetState = TargetState.FULL
 
     @cached_property
     def row(self) -> tuple[str | int, ...]:
-        """Lay the candidates flat, five fields each: one proposal serves many scans, so this is done once."""
-        return tuple(x for c in self.candidates for x in (c.target, c.ceiling, c.weight, c.account, c.cap))
-
-
-class Roster:
-    """Remember which targets of one code version were found full or dead, so that nobody asks for them again.
-
-    A belief, never a promise: the counters decide. It must not miss a target that has room again, so it moves only on
-    what they told: `seq` counts the re-openings this roster has heard of.
-    Cost: a window is found by one search through a byte a target, done in C: a microsecond or two for 50,000.
-    """
-
-    def __init__(self, code: Code, taken: Mapping[TargetId, int], seq: int) -> None:
-        self.code = code
-        self.seq = seq
-        self._open = bytearray(taken.get(target.id, 0) < target.member_limit for target in code.targets)
-
-    def found_full(self, target_id: TargetId) -> None:
-        """Leave a target out from now on."""
-        self._open[self.code.index[target_id]] = 0
-
-    def reopened(self, target_ids: Iterable[TargetId], seq: int) -> None:
-        """Offer targets again that have had a place come back."""
-        self.seq = seq
-        for target_id in target_ids:
-            i = self.code.index.get(target_id)
-            if i is not None:
-                self._open[i] = 1
-
-    def window(self, now: datetime, size: int) -> tuple[list[int], bool]:
-        """List the first `size` targets that live and may have room, and whether these are all of them."""
-        found: list[int] = []
-        i = self._open.find(1)
-        while i >= 0:
-            if not self.code.targets[i].alive(now):
-                # Within one version, what is dead stays dead.
-                self._open[i] = 0
-            elif len(found) == size:
-                return found, False
-            else:
-                found.append(i)
-            i = self._open.find(1, i + 1)
-        return found, True
+        """Lay the candidates flat, six fields each: one proposal serves many scans, so this is done once."""
+        return tuple(x for c in self.candidates for x in (c.target, c.ceiling, c.weight, c.account, c.cap, c.handicap))
 
 
 def propose(roster: Roster, now: datetime) -> Proposal:
@@ -112,33 +77,61 @@ def propose(roster: Roster, now: datetime) -> Proposal:
     code = roster.code
     found, complete = roster.window(now, limits.FILL_WINDOW if code.strategy is Strategy.FILL else limits.WINDOW)
     targets = [code.targets[i] for i in found]
+    ends = [t.expires_at for t in targets if t.expires_at is not None]
+    wakes_at = roster.wakes_at()
     return Proposal(
         strategy=code.strategy,
-        candidates=tuple(Candidate(t.id, t.member_limit, t.weight) for t in targets),
+        candidates=tuple(_candidate(code, target) for target in targets),
         complete=complete,
-        valid_until=min((t.expires_at for t in targets if t.expires_at is not None), default=None),
+        valid_until=min(ends if wakes_at is None else [*ends, wakes_at], default=None),
         seq=roster.seq,
+        mark=roster.mark if roster.leaves_out_capped() else "",
+        why=roster.why(besides_full=bool(targets)) if complete else TargetState.FULL,
     )
 
 
 def propose_only(roster: Roster, target_id: TargetId, now: datetime) -> Proposal | None:
-    """Offer a visitor who lost his place the same target again; None when it is dead.
+    """Offer a visitor who lost his place the same target again; None when it is not shown now.
 
     Never complete: where it has no room, there are others to offer.
     """
     code = roster.code
     target = code.target(target_id)
-    if target is None or not target.alive(now):
+    if target is None or not code.shown(target, now):
         return None
-    candidate = Candidate(target.id, target.member_limit, target.weight)
-    return Proposal(code.strategy, (candidate,), complete=False, valid_until=target.expires_at, seq=roster.seq)
+    return Proposal(
+        code.strategy, (_candidate(code, target),), complete=False, valid_until=target.expires_at, seq=roster.seq
+    )
+
+
+def _candidate(code: Code, target: Target) -> Candidate:
+    account = code.accounts.get(target.account)
+    cap = 0 if account is None else account.daily_cap
+    return Candidate(target.id, target.member_limit, target.weight, target.account, cap, target.handicap)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Say how a code gives places: how long one is held (ms; 0 keeps it at once), and how many new ones a minute.
+
+    Shapes: `rate` is for each network; 0 is no bound.
+    """
+
+    hold_ms: int
+    rate: int = 0
+
+
+def terms_of(code: Code) -> Terms:
+    """Give the terms of a code: whoever is sent on by a link has seen all there is to see."""
+    return Terms(0 if code.kind is CodeKind.LINK else code.hold_seconds * 1000, code.new_seats_per_minute)
 
 
 @dataclass(slots=True)
 class Ledger:
     """Keep the counters of one code as `claim.lua` must: the specification that the real thing is held against.
 
-    Units: `holds` maps a seat's text to its deadline in ms; `adds` counts per (day, account).
+    Units: `holds` maps a seat's text to its deadline in ms; `adds` counts per (day, account), `freed` the adds given
+    back per day, `news` the new seats per (minute, network).
     """
 
     seats: int = 0
@@ -147,6 +140,8 @@ class Ledger:
     held: dict[TargetId, int] = field(default_factory=dict)
     members: dict[TargetId, int] = field(default_factory=dict)
     adds: dict[tuple[int, AccountId], int] = field(default_factory=dict)
+    freed: dict[int, int] = field(default_factory=dict)
+    news: dict[tuple[int, str], int] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
@@ -160,24 +155,49 @@ class Ledger:
             self.held[seat.target] -= 1
             if seat.account and seat.day in (today, today - 1):
                 self.adds[seat.day, seat.account] -= 1
+                if seat.day == today:
+                    self.freed[today] = self.freed.get(today, 0) + 1
         return [Seat.parse(text).target for text in late]
 
     def claim(
-        self, proposal: Proposal, who: tuple[int, str], now_ms: int, today: int, hold_ms: int, chance: float
-    ) -> Seat | None:
-        """Give the visitor `who` (channel, id) a place; None when no candidate has room."""
-        chosen = choose(proposal, self.taken, {a: n for (day, a), n in self.adds.items() if day == today}, chance)
+        self,
+        proposal: Proposal,
+        who: tuple[int, str, str],
+        now_ms: int,
+        today: int,
+        terms: Terms,
+        chance: float,
+    ) -> Seat | Verdict:
+        """Give the visitor `who` (channel, id, network) a place; `FULL` or `LIMITED` when he gets none."""
+        channel, visitor, network = who
+        chosen = choose(proposal, self.taken, self.adds_on(today), chance)
         if chosen is None:
-            return None
+            return Verdict.FULL
+        minute = now_ms // 60_000
+        if terms.rate and network:
+            if self.news.get((minute, network), 0) >= terms.rate:
+                return Verdict.LIMITED
+            self.news[minute, network] = self.news.get((minute, network), 0) + 1
         one = proposal.candidates[chosen]
         self.seats += 1
-        seat = Seat(self.seats, one.target, one.account, today, *who)
+        seat = Seat(self.seats, one.target, one.account, today, channel, visitor)
         self.taken[one.target] = self.taken.get(one.target, 0) + 1
-        self.held[one.target] = self.held.get(one.target, 0) + 1
         if one.account:
             self.adds[today, one.account] = self.adds.get((today, one.account), 0) + 1
-        self.holds[seat.text()] = now_ms + hold_ms
+        if terms.hold_ms:
+            self.held[one.target] = self.held.get(one.target, 0) + 1
+            self.holds[seat.text()] = now_ms + terms.hold_ms
+        else:
+            self.seen.add(seat.number)
         return seat
+
+    def adds_on(self, day: int) -> dict[AccountId, int]:
+        """Tell what each account has been added on one day."""
+        return {account: n for (when, account), n in self.adds.items() if when == day}
+
+    def mark(self, today: int) -> str:
+        """Spell how many adds have been given back today."""
+        return f"{today}:{self.freed.get(today, 0)}"
 
     def come_back(self, seat: Seat, *, proven: bool) -> Verdict:
         """Tell whether a visitor still has the place of his token."""
@@ -214,6 +234,9 @@ def choose(
     def places(i: int) -> int:
         return taken.get(candidates[i].target, 0)
 
+    def load(i: int) -> int:
+        return places(i) + candidates[i].handicap
+
     open_ = [
         i
         for i, one in enumerate(candidates)
@@ -227,13 +250,17 @@ def choose(
         case Strategy.BALANCE:
             best = open_[0]
             for i in open_[1:]:
-                if places(i) * candidates[best].weight < places(best) * candidates[i].weight:
+                if load(i) * candidates[best].weight < load(best) * candidates[i].weight:
                     best = i
             return best
         case Strategy.RANDOM:
-            point = chance * sum(candidates[i].weight for i in open_)
-            for i in open_:
-                point -= candidates[i].weight
-                if point < 0:
-                    return i
-            return open_[-1]
+            return _drawn(candidates, open_, chance)
+
+
+def _drawn(candidates: Sequence[Candidate], open_: Sequence[int], chance: float) -> int:
+    point = chance * sum(candidates[i].weight for i in open_)
+    for i in open_:
+        point -= candidates[i].weight
+        if point < 0:
+            return i
+    return open_[-1]

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from app.counters.claims import Answer, Ask, Block, settle
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
-from app.domain.rotation import Proposal
+from app.domain.event import EventKind
+from app.domain.rotation import Proposal, terms_of
 from app.domain.shifts import local_day
 from app.services.recalling import Entry
 from app.telemetry import BATCH_SIZE
@@ -110,9 +111,10 @@ class Batcher:
                     code.id,
                     code.version,
                     proposal.seq if proposal else entry.roster.seq,
-                    code.hold_seconds,
+                    terms_of(code),
                     proposal,
                     [e.ask for e in errands],
+                    (EventKind.FALLBACK if code.fallback else EventKind.FULL).value,
                 )
             )
         now = self._clock()

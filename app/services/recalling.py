@@ -5,7 +5,7 @@ The memory is bounded and never trusted: the counters judge every claim by the v
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
@@ -16,11 +16,14 @@ from app.counters import counts, keys, versions
 from app.counters.claims import BlockReply
 from app.counters.counts import Places
 from app.counters.server import away
-from app.domain.code import Code, CodeId, Slug, WorkspaceId
+from app.domain.code import AccountId, Code, CodeId, Slug, WorkspaceId
 from app.domain.errors import StoreAway
-from app.domain.rotation import Proposal, Roster, Verdict, propose
+from app.domain.roster import Roster
+from app.domain.rotation import Proposal, Verdict, propose
+from app.domain.shifts import local_day
 from app.services.draining import Drain
 from app.store.database import Database
+from app.store.records import adds_of
 from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read_code, read_totals
 
 # Seats given since the last record are lost with the counters. Numbers begin at the clock, in ms, and well above every
@@ -111,9 +114,13 @@ class Entry:
         if reply.reopened:
             self.roster.reopened(reply.reopened, reply.seq)
             self._proposal = None
-        if proposal is not None and reply.full:
+        if reply.mark and reply.mark != self.roster.mark:
+            self.roster.marked(reply.mark)
+            self._proposal = None
+        if proposal is not None and (reply.full or reply.capped):
             for i in reply.full:
                 self.roster.found_full(proposal.candidates[i].target)
+            self.roster.found_capped(proposal.candidates[i].target for i in reply.capped)
             self._proposal = None
 
 
@@ -211,28 +218,40 @@ class Recaller:
             async with self._database.writing() as connection:
                 code = await read_code(connection, code_id)
                 totals = await read_totals(connection, code_id, only_members=expected.counted)
-            published = await self._publish(code, expected, totals)
+                day = local_day(self._clock(), code.time_zone)
+                adds = {}
+                if not expected.epoch:
+                    adds = {when: await adds_of(connection, workspace, when) for when in (day, day - 1)}
+            published = await self._publish(code, expected, totals, day, adds)
             if published is not None:
-                return Entry(code, Roster(code, published.taken, published.seq))
+                return Entry(code, Roster(code, published.taken, published.seq, published.spent))
         raise StoreAway
 
-    async def _publish(self, code: Code, expected: versions.InForce, totals: Totals) -> versions.Published | None:
+    async def _publish(
+        self,
+        code: Code,
+        expected: versions.InForce,
+        totals: Totals,
+        day: int,
+        adds: Mapping[int, Mapping[AccountId, int]],
+    ) -> versions.Published | None:
         if expected.counted:
             # A target the counters know stays known until they are lost, and then another state is expected than ours.
             known = await counts.known(self._redis, code.workspace_id, code.id) if totals.members else frozenset()
             floor = {target: Places(inside, 0) for target, inside in totals.members.items() if target not in known}
         else:
             floor = {target: Places(taken, held) for target, (taken, held) in totals.given.items()}
-        return await versions.publish(
-            self._redis,
-            code.workspace_id,
+        now = self._clock()
+        publication = versions.Publication(
             code.id,
-            expected=expected,
-            version=code.version,
-            floor=floor,
-            seats=max(totals.seats + SEAT_GAP, int(self._clock().timestamp() * 1000)),
-            now=self._clock(),
+            code.version,
+            floor,
+            max(totals.seats + SEAT_GAP, int(now.timestamp() * 1000)),
+            day,
+            adds,
+            accounts=bool(code.accounts),
         )
+        return await versions.publish(self._redis, code.workspace_id, publication, expected=expected, now=now)
 
     async def _workspace_of(self, code: CodeId) -> WorkspaceId:
         kept = self._codes.peek(code)

@@ -11,6 +11,7 @@ from app.counters import audit
 from app.counters.claims import Block, settle
 from app.counters.counts import Places
 from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.rotation import Terms
 from app.domain.shifts import local_day
 from app.services.draining import Drain
 from app.services.recalling import Recaller
@@ -63,7 +64,7 @@ class Reconciler:
             async with self._database.reading() as connection:
                 zone = await read_zone(connection, workspace)
             # No ask and no proposal: what is left of a settlement is that late holds come back.
-            blocks = [Block(code, 0, 0, 0, None, ()) for code in late]
+            blocks = [Block(code, 0, 0, Terms(0), None, ()) for code in late]
             await settle(self._redis, workspace, now_ms, local_day(now, zone), blocks)
             RELEASED_SWEEPS.inc(len(late))
         return len(late)

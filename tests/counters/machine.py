@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, TypeVar
@@ -13,13 +13,14 @@ from redis.asyncio import Redis
 
 from app.counters import claims, counts, keys, versions
 from app.counters.claims import Ask, Block
-from app.domain.code import AccountId, CodeId, Strategy, TargetId, WorkspaceId
-from app.domain.rotation import Candidate, Ledger, Proposal, Verdict
+from app.domain.code import AccountId, CodeId, Strategy, TargetId, TargetState, WorkspaceId
+from app.domain.rotation import Candidate, Ledger, Proposal, Terms, Verdict
 from app.domain.seat import Seat
 
 T = TypeVar("T")
 HOLD_SECONDS = 90
 DAY = 20_000
+TERMS = Terms(HOLD_SECONDS * 1000)
 TARGETS = [TargetId(f"t{i}") for i in range(4)]
 ACCOUNTS = [AccountId(""), AccountId("anna"), AccountId("ben")]
 
@@ -30,14 +31,19 @@ candidates = st.builds(
     weight=st.integers(1, 3),
     account=st.sampled_from(ACCOUNTS),
     cap=st.integers(0, 5),
+    handicap=st.integers(-2, 3),
 )
 proposals = st.builds(
     Proposal,
     strategy=st.sampled_from(Strategy),
     candidates=st.lists(candidates, max_size=4, unique_by=lambda c: c.target).map(tuple),
     complete=st.booleans(),
+    why=st.sampled_from([TargetState.FULL, TargetState.OFF_SHIFT]),
 )
+terms = st.builds(Terms, hold_ms=st.sampled_from([0, HOLD_SECONDS * 1000]), rate=st.sampled_from([0, 0, 1, 2]))
+networks = st.sampled_from(["", "n1", "n2"])
 # Fractions at which a draw falls exactly between two weights come up by chance almost never.
+marks = st.sampled_from(["none", "none", "now", "before"])
 chances = st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75]))
 
 
@@ -60,10 +66,17 @@ class Life:
 
         return self.loop.run_until_complete(wait())
 
-    def settle(self, proposal: Proposal | None, *asks: Ask, version: int = 1) -> claims.BlockReply:
-        block = Block(self.code, version, self.seq, HOLD_SECONDS, proposal, asks)
+    def settle(
+        self, proposal: Proposal | None, *asks: Ask, version: int = 1, terms: Terms = TERMS
+    ) -> claims.BlockReply:
+        block = Block(self.code, version, self.seq, terms, proposal, asks)
         [reply] = self.run(claims.settle(self.redis, self.workspace, self.now_ms, self.day, [block]))
         return reply
+
+    def told(self) -> list[str]:
+        """Read the lines of the last entry of the stream."""
+        entries: Any = self.run(self.redis.xrevrange(keys.events(self.workspace), count=1))
+        return str(entries[0][1]["events"]).split("\n")
 
 
 class Machine(RuleBasedStateMachine):
@@ -83,11 +96,8 @@ class Machine(RuleBasedStateMachine):
             versions.publish(
                 life.redis,
                 life.workspace,
-                life.code,
+                versions.Publication(life.code, 1, {}, 0, life.day),
                 expected=nothing,
-                version=1,
-                floor={},
-                seats=0,
                 now=at(life.now_ms),
             )
         )
@@ -106,35 +116,75 @@ class Machine(RuleBasedStateMachine):
         self.open_again = set()
         self.life.seq = reply.seq
 
-    @rule(proposal=proposals, chance=chances, channel=st.integers(0, 3))
-    def somebody_scans(self, proposal: Proposal, chance: float, channel: int) -> None:
+    def offered(self, proposal: Proposal, left_out: str) -> tuple[Proposal, bool]:
+        """Say whether capped accounts were left out of a proposal, and whether adds were given back since."""
+        mark = {"none": "", "now": self.life.ledger.mark(self.life.day), "before": f"{self.life.day}:-1"}[left_out]
+        return replace(proposal, mark=mark), left_out == "before"
+
+    def expect_full(self, proposal: Proposal, answer: claims.Answer, *, news: bool) -> None:
+        if news or not proposal.complete:
+            assert answer.verdict is Verdict.MORE
+            return
+        assert answer.verdict is Verdict.FULL
+        adds = self.life.ledger.adds_on(self.life.day)
+        taken = self.life.ledger.taken
+        capped = any(
+            c.account and adds.get(c.account, 0) >= c.cap and taken.get(c.target, 0) < c.ceiling
+            for c in proposal.candidates
+        )
+        [line] = self.life.told()[-1:]
+        assert line == f"f|c1|wechat|0...0.1.v|{'capped' if capped else proposal.why}"
+
+    @rule(proposal=proposals, chance=chances, terms=terms, network=networks, left_out=marks)
+    def somebody_scans(self, proposal: Proposal, chance: float, terms: Terms, network: str, left_out: str) -> None:
         life = self.life
         news = self.release()
-        expected = life.ledger.claim(proposal, (channel, "v"), life.now_ms, life.day, HOLD_SECONDS * 1000, chance)
-        reply = life.settle(proposal, Ask.place(channel, "v", "wechat", chance))
+        proposal, outdated = self.offered(proposal, left_out)
+        who = (1, "v", network)
+        expected = life.ledger.claim(proposal, who, life.now_ms, life.day, terms, chance)
+        ask = Ask.place(1, "v", "wechat", chance, network=network, detail="again")
+        reply = life.settle(proposal, ask, terms=terms)
         answer = reply.answers[0]
-        assert answer.seat == expected
-        if expected is None:
-            more = news or not proposal.complete
-            assert answer.verdict is (Verdict.MORE if more else Verdict.FULL)
-        else:
+        if isinstance(expected, Seat):
+            assert answer == claims.Answer(Verdict.CLAIMED, expected)
+            assert life.told()[-1] == f"{'c' if terms.hold_ms else 't'}|c1|wechat|{expected.text()}|again"
             self.seats.append(expected)
+        elif expected is Verdict.LIMITED:
+            assert answer == claims.Answer(Verdict.LIMITED, None)
+            assert life.told()[-1] == "l|c1|wechat|0...0.1.v|"
+        else:
+            self.expect_full(proposal, answer, news=news or outdated)
         self.hear(reply)
-        full = [i for i, c in enumerate(proposal.candidates) if life.ledger.taken.get(c.target, 0) >= c.ceiling]
-        assert reply.full == full
+        self.learn(proposal, reply)
 
-    @rule(proposal=proposals, who=st.lists(chances, min_size=2, max_size=6))
-    def several_scan_together(self, proposal: Proposal, who: list[float]) -> None:
+    def learn(self, proposal: Proposal, reply: claims.BlockReply) -> None:
+        """Hold against the ledger what a roster learns of a proposal's candidates."""
+        ledger, day = self.life.ledger, self.life.day
+        adds = ledger.adds_on(day)
+        full = [i for i, c in enumerate(proposal.candidates) if ledger.taken.get(c.target, 0) >= c.ceiling]
+        capped = [i for i, c in enumerate(proposal.candidates) if c.account and adds.get(c.account, 0) >= c.cap]
+        assert reply.full == full
+        assert reply.capped == [i for i in capped if i not in full]
+        involved = proposal.mark or any(c.account for c in proposal.candidates)
+        assert reply.mark == (ledger.mark(day) if involved else "")
+
+    @rule(proposal=proposals, who=st.lists(st.tuples(chances, networks), min_size=2, max_size=6), terms=terms)
+    def several_scan_together(self, proposal: Proposal, who: list[tuple[float, str]], terms: Terms) -> None:
         life = self.life
         self.release()
         expected = [
-            life.ledger.claim(proposal, (0, f"v{i}"), life.now_ms, life.day, HOLD_SECONDS * 1000, chance)
-            for i, chance in enumerate(who)
+            life.ledger.claim(proposal, (0, f"v{i}", network), life.now_ms, life.day, terms, chance)
+            for i, (chance, network) in enumerate(who)
         ]
-        reply = life.settle(proposal, *(Ask.place(0, f"v{i}", "wechat", chance) for i, chance in enumerate(who)))
-        assert [answer.seat for answer in reply.answers] == expected
-        self.seats += [seat for seat in expected if seat]
+        asks = [Ask.place(0, f"v{i}", "wechat", chance, network=net) for i, (chance, net) in enumerate(who)]
+        reply = life.settle(proposal, *asks, terms=terms)
+        seats = [one if isinstance(one, Seat) else None for one in expected]
+        assert [answer.seat for answer in reply.answers] == seats
+        limited = [answer.verdict is Verdict.LIMITED for answer in reply.answers]
+        assert limited == [one is Verdict.LIMITED for one in expected]
+        self.seats += [seat for seat in seats if seat]
         self.hear(reply)
+        self.learn(proposal, reply)
 
     @precondition(lambda self: self.seats)
     @rule(data=st.data(), proven=st.booleans())
@@ -200,8 +250,9 @@ class Machine(RuleBasedStateMachine):
         assert due == min(ledger.holds.values(), default=None)
         for day in (life.day, life.day - 1):
             adds = life.run(life.redis.hgetall(keys.adds(life.workspace, day)))
+            assert int(adds.get(keys.FREED, 0)) == ledger.freed.get(day, 0)
             expected_adds = {a: n for (d, a), n in ledger.adds.items() if d == day and n}
-            assert {a: int(n) for a, n in adds.items() if int(n)} == expected_adds
+            assert {a: int(n) for a, n in adds.items() if int(n) and a != keys.FREED} == expected_adds
 
 
 def at(ms: int) -> datetime:

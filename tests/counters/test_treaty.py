@@ -29,7 +29,7 @@ def test_a_script_touches_no_key_but_those_it_is_given(name: str) -> None:
     body = _body(name)
     spelled = re.findall(r"redis\.call\('(\w+)', ([^,)]+)", body)
     assert spelled
-    given = {"KEYS[", "meta", "counts", "holds", "seen", "reopened", "adds_key[day]"}
+    given = {"KEYS[", "meta", "counts", "holds", "seen", "reopened", "news_key", "adds_key[day]"}
     assert [key for _, key in spelled if not any(key.startswith(name) for name in given)] == []
 
 
@@ -56,9 +56,11 @@ def test_verdicts_have_the_same_numbers_in_lua_header_and_python() -> None:
 
 
 def test_every_event_kind_that_lua_writes_is_one_of_ours() -> None:
-    written = set(re.findall(r"record\('(\w)'", _body("claim")))
+    written = set(re.findall(r"(?:record\(|record\(hold > 0 and 'c' or )'(\w)'", _body("claim")))
+    assert "record(hold > 0 and 'c' or 't'," in _body("claim")
+    written |= {"c"}
     written |= {kind for name in ("rebase", "publish") for kind in re.findall(r"'(\w)\|'", _body(name))}
-    assert written == {"x", "f", "c", "r", "s", "b", "k"}
+    assert written == {"x", "l", "c", "t", "r", "s", "b", "k"}
     assert written <= {kind.value for kind in EventKind}
 
 

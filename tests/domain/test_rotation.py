@@ -5,7 +5,8 @@ import pytest
 from app.domain import limits
 from app.domain.code import Code, CodeId, CodeKind, Strategy, Target, TargetId, TargetStatus, WorkspaceId
 from app.domain.payload import TargetKind
-from app.domain.rotation import Candidate, Proposal, Roster, choose, propose, propose_only
+from app.domain.roster import Roster
+from app.domain.rotation import Candidate, Proposal, choose, propose, propose_only
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -1,34 +1,39 @@
 -- Settle all that arrived together for one workspace: claims, returns, sightings and notes, each with its event.
 --
 -- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due
---        then 5 a code: meta | counts | holds | seen | reopened
+--        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute)
 -- ARGV   now (ms) | today (days since 1970) | codes (count)
---        then a code: id | version | seq | hold (ms) | strategy (fill, balance, random) | complete (1: no live
---          target was left out) | candidates (count) | asks (count)
---          then 5 a candidate: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
---          then 4 an ask: verb | text | client | extra
---            c  text = channel.visitor, extra = chance in [0,1)    take a place
+--        then a code: id | version | seq | mark ('' when no capped account was left out, else the one it was left out
+--          under) | hold (ms; 0: a place is kept at once) | rate (new seats of one network a minute; 0: no bound)
+--          | strategy (fill, balance, random) | complete (1: no live target was left out) | turned (event kind when
+--          nobody has room) | why (its detail) | candidates (count) | asks (count)
+--          then 6 a candidate: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
+--            | handicap (places)
+--          then 5 an ask: verb | text | client | extra | detail
+--            c  text = channel.visitor, extra = chance in [0,1), a blank, network    take a place
 --            r  text = seat, extra = 1 when proven                 come back to a place
 --            s  text = seat, extra = 1 when proven                 see the QR: the place is kept
 --            n  text = seat, extra = event kind                    take nothing, only be counted
--- REPLY  a code: { lost, seq, resync, {reopened target ...}, {index of full candidate ...}, {verdict, seat ...} }
---        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more (no
---        candidate has room, but there is more to hear or to offer: nothing was recorded); seat is '' unless claimed; indexes count from 0
--- COST   4 commands a code, 2 more when a hold begins or ends, 1 a target that changed; 1 XADD a call. Targets of the
---        code beyond the candidates cost nothing.
+-- REPLY  a code: { lost, seq, resync, {reopened target ...}, {index of full candidate ...},
+--          {index of capped candidate ...}, mark ('' when no account is involved), {verdict, seat ...} }
+--        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more 8 limited; more: no candidate has
+--        room, but there is more to hear or to offer, and nothing was recorded; seat is '' unless claimed; indexes
+--        count from 0; a mark is day:adds given back
+-- COST   4 commands a code, 2 more when a hold begins or ends, 1 a target that changed, 2 where networks are bounded;
+--        1 XADD a call. Targets of the code beyond the candidates cost nothing.
 
-local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE = 0, 1, 2, 3, 4, 5, 6, 7
-local RELEASES, REOPENED = 100, 1000
+local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+local RELEASES, REOPENED, NEWS = 100, 1000, 120000
 
 local now, today, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local yesterday = tostring(tonumber(today) - 1)
 local adds_key = {[today] = KEYS[2], [yesterday] = KEYS[3]}
-local adds, adds_delta = {}, {[today] = {}, [yesterday] = {}}
+local adds, adds_delta, freed = {}, {[today] = {}, [yesterday] = {}}, 0
 local events, reply = {}, {}
 local at = 3
 
-local function record(kind, code, client, seat)
-  events[#events + 1] = kind .. '|' .. code .. '|' .. client .. '|' .. seat
+local function record(kind, code, client, seat, detail)
+  events[#events + 1] = kind .. '|' .. code .. '|' .. client .. '|' .. seat .. '|' .. detail
 end
 
 local function bump(map, field, by)
@@ -45,12 +50,25 @@ end
 local function add(account, day, by)
   -- A day older than yesterday can no longer bind anybody, so nothing is given back to it.
   if account == '' or not adds_delta[day] then return end
-  if day == today then adds[account] = adds_today(account) + by end
+  if day == today then
+    adds[account] = adds_today(account) + by
+    if by < 0 then freed = freed + 1 end
+  end
   bump(adds_delta[day], account, by)
 end
 
+local freed_before
+local function mark_now()
+  freed_before = freed_before or tonumber(redis.call('HGET', KEYS[2], ':freed') or 0)
+  return today .. ':' .. freed_before + freed
+end
+
+local function under_cap(one)
+  return one.account == '' or adds_today(one.account) < one.cap
+end
+
 local function has_room(one)
-  return one.taken < one.ceiling and (one.account == '' or adds_today(one.account) < one.cap)
+  return one.taken < one.ceiling and under_cap(one)
 end
 
 local function first(candidates)
@@ -63,8 +81,11 @@ local function emptiest(candidates)
   local best
   for i = 1, #candidates do
     local one = candidates[i]
-    if has_room(one) and (not best or one.taken * candidates[best].weight < candidates[best].taken * one.weight) then
-      best = i
+    if has_room(one) then
+      local other = candidates[best]
+      local lighter = not best
+        or (one.taken + one.handicap) * other.weight < (other.taken + other.handicap) * one.weight
+      if lighter then best = i end
     end
   end
   return best
@@ -87,12 +108,14 @@ local function drawn(candidates, chance)
 end
 
 for c = 1, codes do
-  local key = 4 + (c - 1) * 5
+  local key = 4 + (c - 1) * 6
   local meta, counts, holds, seen, reopened = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4], KEYS[key + 5]
+  local news_key = KEYS[key + 6]
   local code, version, known = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local hold, strategy = tonumber(ARGV[at + 4]), ARGV[at + 5]
-  local complete, offered, asked = ARGV[at + 6] == '1', tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])
-  at = at + 8
+  local mark, hold, rate, strategy = ARGV[at + 4], tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7]
+  local complete, turned, why = ARGV[at + 8] == '1', ARGV[at + 9], ARGV[at + 10]
+  local offered, asked = tonumber(ARGV[at + 11]), tonumber(ARGV[at + 12])
+  at = at + 12
 
   local state = redis.call('HMGET', meta, 'state', 'seats', 'seq', 'floor', 'base')
   local seats, seq, floor, base = tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), tonumber(state[5])
@@ -108,7 +131,7 @@ for c = 1, codes do
       bump(held, target, -1)
       open_again[target] = true
       add(account, day, -1)
-      record('x', code, '', late[i])
+      record('x', code, '', late[i], '')
     end
     for target in pairs(open_again) do
       seq = seq + 1
@@ -121,18 +144,19 @@ for c = 1, codes do
     end
   end
 
-  local candidates = {}
+  local candidates, accounts = {}, mark ~= ''
   if offered > 0 then
     local fields = {}
     for i = 1, offered do
-      local row = at + (i - 1) * 5
+      local row = at + (i - 1) * 6
       fields[i] = ARGV[row + 1]
       candidates[i] = {
         target = ARGV[row + 1], ceiling = tonumber(ARGV[row + 2]), weight = tonumber(ARGV[row + 3]),
-        account = ARGV[row + 4], cap = tonumber(ARGV[row + 5]),
+        account = ARGV[row + 4], cap = tonumber(ARGV[row + 5]), handicap = tonumber(ARGV[row + 6]),
       }
+      accounts = accounts or ARGV[row + 4] ~= ''
     end
-    at = at + offered * 5
+    at = at + offered * 6
     if fresh then
       local values = redis.call('HMGET', counts, unpack(fields))
       for i = 1, offered do
@@ -147,26 +171,50 @@ for c = 1, codes do
     verdicts[#verdicts + 1] = seat or ''
   end
 
-  local function claim(text, client, chance)
+  local news, news_delta = {}, {}
+  local function too_many(network)
+    if rate == 0 or network == '' then return false end
+    news[network] = news[network] or tonumber(redis.call('HGET', news_key, network) or 0)
+    if news[network] >= rate then return true end
+    news[network] = news[network] + 1
+    bump(news_delta, network, 1)
+    return false
+  end
+
+  local function nobody(text, client)
+    if not complete or known ~= seq or (mark ~= '' and mark ~= mark_now()) then return settle(MORE) end
+    for i = 1, #candidates do
+      if candidates[i].taken < candidates[i].ceiling and not under_cap(candidates[i]) then why = 'capped' end
+    end
+    record(turned, code, client, '0...0.' .. text, why)
+    settle(FULL)
+  end
+
+  local function claim(text, client, extra, detail)
+    local chance, network = string.match(extra, '^(%S+) (.*)$')
     local i
     if strategy == 'fill' then i = first(candidates)
     elseif strategy == 'balance' then i = emptiest(candidates)
     else i = drawn(candidates, tonumber(chance)) end
-    if not i then
-      if not complete or known ~= seq then return settle(MORE) end
-      record('f', code, client, '0...0.' .. text)
-      return settle(FULL)
+    if not i then return nobody(text, client) end
+    if too_many(network) then
+      record('l', code, client, '0...0.' .. text, '')
+      return settle(LIMITED)
     end
     local one = candidates[i]
     next_seat = next_seat + 1
     local seat = next_seat .. '.' .. one.target .. '.' .. one.account .. '.' .. today .. '.' .. text
     one.taken = one.taken + 1
     bump(taken, one.target, 1)
-    bump(held, one.target, 1)
     add(one.account, today, 1)
-    held_now[#held_now + 1] = now + hold
-    held_now[#held_now + 1] = seat
-    record('c', code, client, seat)
+    if hold > 0 then
+      bump(held, one.target, 1)
+      held_now[#held_now + 1] = now + hold
+      held_now[#held_now + 1] = seat
+    else
+      redis.call('SETBIT', seen, next_seat - base - 1, 1)
+    end
+    record(hold > 0 and 'c' or 't', code, client, seat, detail)
     settle(CLAIMED, seat)
   end
 
@@ -177,7 +225,7 @@ for c = 1, codes do
 
   local function come_back(seat, client, proven)
     if proven == '1' or was_seen(seat) or redis.call('ZSCORE', holds, seat) then
-      record('r', code, client, seat)
+      record('r', code, client, seat, '')
       return settle(RETURNED)
     end
     settle(GONE)
@@ -189,20 +237,20 @@ for c = 1, codes do
       redis.call('SETBIT', seen, tonumber(number) - base - 1, 1)
       bump(held, target, -1)
       holds_changed = true
-      record('s', code, client, seat)
+      record('s', code, client, seat, '')
       return settle(SEEN)
     end
     settle((proven == '1' or was_seen(seat)) and RETURNED or GONE)
   end
 
   for i = 1, asked do
-    local verb, text, client, extra = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-    at = at + 4
+    local verb, text, client, extra, detail = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+    at = at + 5
     if not fresh then settle(STALE)
     elseif verb == 'n' then
-      record(extra, code, client, text)
+      record(extra, code, client, text, detail)
       settle(NOTED)
-    elseif verb == 'c' then claim(text, client, extra)
+    elseif verb == 'c' then claim(text, client, extra, detail)
     elseif verb == 'r' then come_back(text, client, extra)
     else see(text, client, extra) end
   end
@@ -213,10 +261,14 @@ for c = 1, codes do
   for target, by in pairs(held) do
     if by ~= 0 then redis.call('HINCRBY', counts, target .. ':held', by) end
   end
+  if next_seat ~= seats then redis.call('HSET', meta, 'seats', next_seat) end
   if #held_now > 0 then
     redis.call('ZADD', holds, unpack(held_now))
-    redis.call('HSET', meta, 'seats', next_seat)
     holds_changed = true
+  end
+  if next(news_delta) then
+    for network, by in pairs(news_delta) do redis.call('HINCRBY', news_key, network, by) end
+    redis.call('PEXPIRE', news_key, NEWS)
   end
   if holds_changed then
     local soonest = redis.call('ZRANGE', holds, 0, 0, 'WITHSCORES')
@@ -231,17 +283,19 @@ for c = 1, codes do
     end
   end
 
-  local full, again, resync = {}, {}, 0
+  local full, capped, again, resync = {}, {}, {}, 0
   if fresh then
     for i = 1, offered do
-      if candidates[i].taken >= candidates[i].ceiling then full[#full + 1] = i - 1 end
+      if candidates[i].taken >= candidates[i].ceiling then full[#full + 1] = i - 1
+      elseif not under_cap(candidates[i]) then capped[#capped + 1] = i - 1 end
     end
     if known < floor or known > seq then resync = 1
     elseif known < seq then again = redis.call('ZRANGEBYSCORE', reopened, '(' .. known, '+inf') end
   end
-  reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, verdicts}
+  reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, capped, accounts and mark_now() or '', verdicts}
 end
 
+if freed > 0 then redis.call('HINCRBY', KEYS[2], ':freed', freed) end
 for day, map in pairs(adds_delta) do
   local changed = false
   for account, by in pairs(map) do

@@ -1,33 +1,45 @@
 -- Make one version of a code the one that claims are judged by; rebuild its counters when they are gone.
 --
--- KEYS   1 meta | 2 counts | 3 holds | 4 seen | 5 reopened | 6 due | 7 epoch | 8 events
--- ARGV   id | expected state ('' when there was none) | version | now (ms) | seats (count) | epoch | targets (count)
+-- KEYS   1 meta | 2 counts | 3 holds | 4 seen | 5 reopened | 6 due | 7 epoch | 8 events | 9 adds of today
+--        | 10 adds of yesterday
+-- ARGV   id | expected state ('' when there was none) | expected epoch ('' when there was none) | version | now (ms)
+--        | today (days since 1970) | seats (count) | epoch | accounts (1: tell what they have been added today)
+--        | targets (count) | rows of adds (count)
 --        then 3 a target: target | places taken at the least, used where the counters know nothing of it | places
 --        of these only held, used when the counters are gone
--- REPLY  { published (0 when the state was not the expected one), seq, {target, taken ...} }
--- COST   1 command a target with places taken; the counts of the whole code are read once.
+--        then 3 a row of adds, used when all counters of the workspace are gone: 9 or 10 (the key) | account | adds
+-- REPLY  { published (0 when state or epoch were not the expected ones), seq, {target, taken ...}, mark (day:adds given
+--        back), {account, adds ...} }
+-- COST   1 command a target with places taken; the counts of the whole code are read once, and the adds of the day.
 
 local state = redis.call('HMGET', KEYS[1], 'state', 'seats')
-if (state[1] or '') ~= ARGV[2] then return {0, 0, {}} end
+local epoch = redis.call('GET', KEYS[7]) or ''
+if (state[1] or '') ~= ARGV[2] or epoch ~= ARGV[3] then return {0, 0, {}, '', {}} end
 
 local lost = not state[2]
 if lost then
   -- Seats known so far are below the base: their tokens count only when proven.
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
   redis.call('ZREM', KEYS[6], ARGV[1])
-  redis.call('HSET', KEYS[1], 'seats', ARGV[5], 'base', ARGV[5], 'seq', ARGV[4], 'floor', ARGV[4])
+  redis.call('HSET', KEYS[1], 'seats', ARGV[7], 'base', ARGV[7], 'seq', ARGV[5], 'floor', ARGV[5])
 end
-local kept = {}
-for i = 8, 7 + 3 * tonumber(ARGV[7]), 3 do
+local kept, at, targets, rows = {}, 11, tonumber(ARGV[10]), tonumber(ARGV[11])
+for i = at + 1, at + 3 * targets, 3 do
   local target, taken, held = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   redis.call('HSETNX', KEYS[2], target, taken)
   -- What was held when the counters went is taken for good: the safe side, and the record must hear of it.
-  if lost and held ~= '0' then kept[#kept + 1] = 'k|' .. ARGV[1] .. '||' .. held .. '.' .. target .. '..0.0.' end
+  if lost and held ~= '0' then kept[#kept + 1] = 'k|' .. ARGV[1] .. '||' .. held .. '.' .. target .. '..0.0.|' end
 end
-redis.call('HSET', KEYS[1], 'state', ARGV[3])
+redis.call('HSET', KEYS[1], 'state', ARGV[4])
 -- The first thing ever counted for this workspace, in this life of Redis, begins a stream: its record starts at zero.
-redis.call('SET', KEYS[7], ARGV[6], 'NX')
-if #kept > 0 then redis.call('XADD', KEYS[8], '*', 'now', ARGV[4], 'events', table.concat(kept, '\n')) end
+if epoch == '' then
+  redis.call('SET', KEYS[7], ARGV[8])
+  for i = at + 3 * targets + 1, at + 3 * (targets + rows), 3 do
+    redis.call('HSET', KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2])
+    redis.call('PEXPIRE', KEYS[tonumber(ARGV[i])], 259200000)
+  end
+end
+if #kept > 0 then redis.call('XADD', KEYS[8], '*', 'now', ARGV[5], 'events', table.concat(kept, '\n')) end
 
 local counts, taken = redis.call('HGETALL', KEYS[2]), {}
 for i = 1, #counts, 2 do
@@ -36,4 +48,9 @@ for i = 1, #counts, 2 do
     taken[#taken + 1] = counts[i + 1]
   end
 end
-return {1, tonumber(redis.call('HGET', KEYS[1], 'seq')), taken}
+local mark, adds = '', {}
+if ARGV[9] == '1' then
+  mark = ARGV[6] .. ':' .. (redis.call('HGET', KEYS[9], ':freed') or '0')
+  adds = redis.call('HGETALL', KEYS[9])
+end
+return {1, tonumber(redis.call('HGET', KEYS[1], 'seq')), taken, mark, adds}

@@ -16,5 +16,5 @@ local taken = tonumber(ARGV[4]) + tonumber(redis.call('HGET', KEYS[3], ARGV[3] .
 redis.call('HSET', KEYS[3], ARGV[3], taken, ARGV[3] .. ':members', ARGV[4])
 redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[2], 'seq', 1), ARGV[3])
 redis.call('XADD', KEYS[1], '*', 'now', ARGV[1], 'events',
-  'b|' .. ARGV[2] .. '||' .. ARGV[4] .. '.' .. ARGV[3] .. '..0.0.')
+  'b|' .. ARGV[2] .. '||' .. ARGV[4] .. '.' .. ARGV[3] .. '..0.0.|')
 return {1, taken}
