@@ -7,13 +7,16 @@ substring. Payloads and captions are whatever a stranger's picture said: nothing
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
+from app.domain import limits
 from app.domain.errors import Refusal, UploadRefusal
 
 MAX_URL_CHARACTERS: Final = 2048
@@ -166,6 +169,111 @@ def check_link(url: str) -> str:
     if len(encoded) > MAX_URL_CHARACTERS:
         raise Refusal("bad_link", f"The link is longer than {MAX_URL_CHARACTERS} characters; shorten it.")
     return encoded
+
+
+# Source: docs/facts.md §3, tests/facts/payload_samples.json, read 2026-11-21.
+_MINI_PROGRAM: Final = re.compile(r"weixin://dl/business/\?t=[A-Za-z0-9_-]{1,256}")
+_MINI_PROGRAM_HOSTS: Final = frozenset({"wxaurl.cn", "wxmpurl.cn"})
+_CHANNEL: Final = "customer_channel"
+# A percent sign that encodes nothing.
+_ALONE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DEFAULT_PORTS: Final = frozenset({None, 80, 443})
+
+
+def check_target_link(url: str) -> str:
+    """Accept a link that a target may lead to: a web address as `check_link` does, or a mini program's scheme.
+
+    Raises: Refusal `bad_link`.
+    """
+    return url if _MINI_PROGRAM.fullmatch(url) else check_link(url)
+
+
+def opens_by_tap(url: str) -> bool:
+    """Tell whether a link opens a mini program, which WeChat does on a tap and not on a redirect."""
+    if _MINI_PROGRAM.fullmatch(url):
+        return True
+    authority = _authority(url)
+    return authority is not None and authority[0] in _MINI_PROGRAM_HOSTS
+
+
+def leads_back(url: str, public_url: str) -> bool:
+    """Tell whether a link that was accepted leads to the service that stands at `public_url`.
+
+    Shapes: the scheme does not count, nor case, a dot at the end, or how a Chinese host is written.
+    """
+    here = _authority(public_url)
+    return here is not None and _authority(url) == here
+
+
+def link_host(url: str) -> str | None:
+    """Name the host of a web address; None when it is none."""
+    authority = _authority(url)
+    return None if authority is None else authority[0]
+
+
+def with_channel(url: str, state: str | None) -> str:
+    """Tell WeCom by an acquisition link (获客链接) in which channel it was found; other links stay as they are.
+
+    Shapes: a link that names a channel keeps it.
+    Source: docs/facts.md §3; `customer_channel` is the parameter, cut by WeCom after 30 characters.
+    """
+    bare, hash_, fragment = url.partition("#")
+    split = _split(bare)
+    if not state or split is None or not _is_acquisition(*split):
+        return url
+    path, _, query = bare.partition("?")
+    if _CHANNEL in _names(query):
+        return url
+    spelt = f"{_CHANNEL}={quote(state, safe='', errors='replace')}"
+    return f"{path}?{'&'.join(filter(None, (query, spelt)))}{hash_}{fragment}"
+
+
+def pass_query(url: str, query: str) -> str:
+    """Hand on what a scan was asked with (透传参数) to a web address, but for names that the address has itself.
+
+    Shapes: `query` is raw, and whatever a stranger sent. One that is too long is ignored as a whole, and so is each
+    parameter that holds anything but visible ASCII; a mini program's scheme takes none.
+    """
+    if len(query) > limits.QUERY_LENGTH or _authority(url) is None:
+        return url
+    bare, hash_, fragment = url.partition("#")
+    path, _, own = bare.partition("?")
+    taken = _names(own)
+    passed = [
+        _ALONE.sub("%25", quote(one, safe=_URL_CHARACTERS.replace("#", "")))
+        for one in query.split("&")
+        if re.fullmatch(r"[!-~]+", one) and not one.startswith("=") and not taken & _names(one)
+    ]
+    if not passed:
+        return url
+    return f"{path}?{'&'.join(filter(None, (own, *passed)))}{hash_}{fragment}"
+
+
+def _is_acquisition(scheme: str, host: str, rest: str) -> bool:
+    shapes = (shape for known, shape, kind in _SHAPES if kind is TargetKind.WECOM_ACQUISITION and known == host)
+    return scheme in {"http", "https"} and any(shape.fullmatch(rest) for shape in shapes)
+
+
+def _names(query: str) -> frozenset[str]:
+    return frozenset(unquote_plus(one.partition("=")[0]) for one in query.split("&") if one)
+
+
+def _authority(url: str) -> tuple[str, int | None] | None:
+    """Read host and port of a web address so that two of them can be compared; None when it is none.
+
+    Shapes: the port is None where it is that of http or of https.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host = (host if host.isascii() else host.encode("idna").decode()).rstrip(".").lower()
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not host:
+        return None
+    with suppress(ValueError):
+        host = ip_address(host).compressed
+    return host, None if port in _DEFAULT_PORTS else port
 
 
 _DAY_ZH: Final = re.compile(r"([0-9]{1,2})\s*(?:月|/)\s*([0-9]{1,2})\s*日?\s*前\W{0,3}有效")

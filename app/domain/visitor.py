@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 
@@ -59,6 +60,23 @@ _SYSTEMS: Final = (
     (re.compile(r"Android|OpenHarmony|HarmonyOS"), System.ANDROID),
 )
 _PREFETCH: Final = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Name the network of a client: its IPv4 address, or the first 64 bits of its IPv6 address, as a household has.
+
+    '' for this machine itself and for what is no address: nobody can tell how many are behind it.
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    if found.is_loopback:
+        return ""
+    return str(found) if isinstance(found, IPv4Address) else f"{int(found) >> 64:x}"
 
 
 @lru_cache(maxsize=4096)

@@ -1,19 +1,38 @@
 """Settle one scan: recall the code, propose, ask the counters, say what the visitor is told.
 
-The hot path, top to bottom: `scan` → `_settle` → `Batcher.ask`. Nothing else is asked of anybody.
+The hot path, top to bottom: `scan` → `_enter` → `_settle` → `_try` → `Batcher.ask`. Nothing else is asked of anybody.
 """
 
+import asyncio
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from random import random
 from typing import Final
 
 from app.counters.claims import Ask
-from app.domain.code import Code, CodeId, Slug, Target, TargetId
+from app.domain import limits
+from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Target, TargetId
 from app.domain.errors import CountersAway, StoreAway
-from app.domain.event import EventKind
+from app.domain.event import AGAIN, EventKind
+from app.domain.outcome import (
+    Closed,
+    Disabled,
+    Elsewhere,
+    Ended,
+    Full,
+    Given,
+    Limited,
+    Menu,
+    NotOpen,
+    Outcome,
+    OutsideWechat,
+    Preview,
+    Unavailable,
+    Unknown,
+    Visit,
+)
 from app.domain.rotation import Verdict, propose_only
 from app.domain.seat import Claimed, Seat
 from app.domain.token import Signer
@@ -26,79 +45,14 @@ from app.telemetry import REREADS
 # A scan that is told to look again so often has met a storm of edits; the next one will do better.
 _ATTEMPTS: Final = 8
 _WINDOWS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """Tell all that a scan is judged by.
-
-    Shapes: `tokens` has the seat tokens a visitor carries by code id, and under '' one for whatever code is scanned;
-    `preview` when nobody is looking.
-    """
-
-    slug: Slug
-    browser: Browser
-    preview: bool
-    tokens: Mapping[str, str]
-
-    def token(self, code: CodeId) -> str:
-        """Find what he carries for a code; '' when nothing."""
-        return self.tokens.get(code) or self.tokens.get("", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A place, and the target to show for it; `returned` when it was the visitor's before."""
-
-    code: Code
-    target: Target
-    claimed: Claimed
-    returned: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Full:
-    """Every target is full, expired or paused."""
-
-    code: Code
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """Nobody is looking: the page without a QR, and no place."""
-
-    code: Code
-
-
-@dataclass(frozen=True, slots=True)
-class OutsideWechat:
-    """The code wants WeChat on a phone, and this is something else."""
-
-    code: Code
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The code was closed by its owner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """No such slug was ever printed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """Somebody who must be asked is away."""
-
-
-Outcome = Given | Full | Preview | OutsideWechat | Closed | Unknown | Unavailable
+_RETURNED: Final = "returned"
 
 
 class Scanner:
     """Settle scans.
 
-    Cost: one round trip to Redis a scan, shared with all that arrived together; no SQL for a code this process knows.
+    Cost: one round trip to Redis a scan, shared with all that arrived together, and one more for each code that sends
+    the visitor on because nobody had room; no SQL for codes this process knows.
     """
 
     def __init__(self, recaller: Recaller, batcher: Batcher, signer: Signer, clock: Callable[[], datetime]) -> None:
@@ -113,13 +67,10 @@ class Scanner:
         if not isinstance(found, tuple):
             return found
         printed, entry = found
-        claimed = self._signer.read(entry.code.id, visit.token(entry.code.id))
-        try:
-            return await self._settle(visit, printed.channel, entry, claimed)
-        except CountersAway:
-            return self._without_counters(entry.code, claimed)
-        except StoreAway:
-            return Unavailable()
+        way = _Way(visit, visit.slug, printed.channel, (entry.code.id,))
+        if visit.option is not None and entry.code.kind is CodeKind.MENU:
+            return await self._choose(way, entry, visit.option)
+        return await self._enter(way, entry)
 
     async def see(self, visit: Visit, token: str) -> Outcome:
         """Show the QR of a place, which keeps it; a place that has gone back is claimed again.
@@ -135,12 +86,18 @@ class Scanner:
             return Unknown()
         if visit.preview:
             return Preview(entry.code)
+        way = _Way(visit, visit.slug, printed.channel, (entry.code.id,))
         try:
-            return await self._see(visit, printed, entry, claimed)
+            return await self._see(way, entry, claimed)
         except CountersAway:
-            return self._without_counters(entry.code, claimed)
+            return self._without_counters(way, entry.code, claimed)
         except StoreAway:
             return Unavailable()
+
+    async def fallback(self, slug: Slug) -> Fallback | None:
+        """Tell what a code shows when nobody has room; None when it names nothing, or nobody can tell."""
+        found = await self._recall(slug)
+        return found[1].code.fallback if isinstance(found, tuple) else None
 
     def token(self, given: Given) -> str:
         """Sign the place given, for the visitor to carry."""
@@ -151,23 +108,75 @@ class Scanner:
             printed = await self._recaller.slug(slug)
             if printed is None:
                 return Unknown()
-            try:
-                entry = await self._recaller.entry(printed.code)
-            except (CountersAway, StoreAway):
-                remembered = self._recaller.remembered(printed.code)
-                if remembered is None:
-                    raise
-                entry = remembered
+            entry = await self._entry(printed.code)
         except (CountersAway, StoreAway):
             return Unavailable()
         return Closed() if entry.code.closed else (printed, entry)
 
-    async def _settle(self, visit: Visit, channel: int, entry: Entry, claimed: Claimed | None) -> Outcome:
-        quest = _Quest(visit.browser.client, channel, claimed.seat.visitor if claimed else _new_visitor(), claimed)
+    async def _entry(self, code: CodeId) -> Entry:
+        """Recall a code, as it was last known when nobody can be asked. Raises: CountersAway, StoreAway."""
+        try:
+            return await self._recaller.entry(code)
+        except (CountersAway, StoreAway):
+            remembered = self._recaller.remembered(code)
+            if remembered is None:
+                raise
+            return remembered
+
+    async def _enter(self, way: "_Way", entry: Entry) -> Outcome:
+        claimed = self._carried(way.visit, entry.code)
+        try:
+            return await self._settle(way, entry, claimed)
+        except CountersAway:
+            return self._without_counters(way, entry.code, claimed)
+        except StoreAway:
+            return Unavailable()
+
+    async def _choose(self, way: "_Way", entry: Entry, number: int) -> Outcome:
+        """Count the choice of an option and enter its code, both at once."""
+        for _ in range(_ATTEMPTS):
+            now = self._clock()
+            option = next((one for one in entry.code.options if one.number == number), None)
+            if option is None or _decline(way, entry.code, now) is not None:
+                # What was printed for an option that is gone shows the menu: never a dead end.
+                return await self._enter(way, entry)
+            note = Ask.note(EventKind.OPTION, way.channel, "", way.visit.browser.client, str(number))
+            noted, outcome = await asyncio.gather(
+                self._batcher.ask(entry, None, note), self._enter_code(way, option.code), return_exceptions=True
+            )
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if isinstance(noted, CountersAway):
+                # What could be told without the counters was told.
+                return outcome
+            if isinstance(noted, BaseException):
+                raise noted
+            if noted.verdict is Verdict.NOTED:
+                return outcome
+            try:
+                entry = await self._recaller.reread(entry)
+            except (CountersAway, StoreAway):
+                return Unavailable()
+        return Unavailable()
+
+    async def _enter_code(self, way: "_Way", code: CodeId) -> Outcome:
+        """Send a visitor on to another code, by its own slug."""
+        try:
+            entry = await self._entry(code)
+        except (CountersAway, StoreAway):
+            return Unavailable()
+        if entry.code.closed:
+            return Closed()
+        return await self._enter(_Way(way.visit, entry.code.slug, 0, (*way.passed, code)), entry)
+
+    async def _settle(self, way: "_Way", entry: Entry, claimed: Claimed | None) -> Outcome:
+        quest = _Quest(way, claimed.seat.visitor if claimed else _new_visitor(), claimed, again=claimed is not None)
+        if claimed and _stuck_too_long(entry.code, claimed, self._clock()):
+            quest.claimed = None
         for attempt in range(_ATTEMPTS):
             if entry.code.closed:
                 return Closed()
-            outcome = await self._try(visit, entry, quest, self._clock())
+            outcome = await self._try(entry, quest, self._clock())
             if outcome is not None:
                 return outcome
             # When others have filled several windows meanwhile, reading all counts once is quicker than asking on.
@@ -176,94 +185,183 @@ class Scanner:
                 entry = await self._recaller.reread(entry)
         return Unavailable()
 
-    async def _try(self, visit: Visit, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
+    async def _try(self, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
         """Ask once; None when what was asked is out of date, or there is more to offer."""
-        declined = _decline(visit, entry.code)
+        way, code, client = quest.way, entry.code, quest.way.visit.browser.client
+        declined = _decline(way, code, now) or (None if quest.claimed else self._sent_on(way, code))
         if declined is not None:
-            kind, outcome = declined
-            answer = await self._batcher.ask(entry, None, Ask.note(kind, quest.channel, "", quest.client))
-            return outcome if answer.verdict is Verdict.NOTED else None
+            kind, detail, outcome = declined
+            answer = await self._batcher.ask(entry, None, Ask.note(kind, way.channel, "", client, detail))
+            if answer.verdict is not Verdict.NOTED:
+                return None
+            return await self._fall_back(way, code) if kind is EventKind.FALLBACK else outcome
         claimed = quest.claimed
-        target = _alive(entry.code, claimed.seat, now) if claimed else None
+        target = _shown(code, claimed.seat, now) if claimed else None
         if claimed and target:
-            ask = Ask.return_to(claimed.seat, quest.client, proven=claimed.proven)
+            ask = Ask.return_to(claimed.seat, client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
             if answer.verdict is Verdict.GONE:
                 # The hold went back while he was away: he gets the same target again if it has room.
                 quest.claimed, quest.lost = None, claimed.seat.target
             returned = answer.verdict is Verdict.RETURNED
-            return Given(entry.code, target, claimed, returned=True) if returned else None
+            return Given(code, target, claimed, returned=True, slug=way.slug) if returned else None
+        return await self._claim(entry, quest, now)
+
+    async def _claim(self, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
+        way, code = quest.way, entry.code
         again = propose_only(entry.roster, quest.lost, now) if quest.lost else None
         quest.lost = None
-        ask = Ask.place(quest.channel, quest.visitor, quest.client, random())  # noqa: S311
+        ask = Ask.place(
+            way.channel,
+            quest.visitor,
+            way.visit.browser.client,
+            random(),  # noqa: S311
+            network=self._network(way.visit, code, now),
+            detail=AGAIN if quest.again else "",
+        )
         answer = await self._batcher.ask(entry, again or entry.proposal(now), ask)
         if answer.seat is not None:
-            given = entry.code.targets[entry.code.index[answer.seat.target]]
-            place = Claimed(answer.seat, proven=False, issued_at=int(now.timestamp()))
-            return Given(entry.code, given, place, returned=False)
-        return Full(entry.code) if answer.verdict is Verdict.FULL else None
+            target = code.targets[code.index[answer.seat.target]]
+            # Whoever is sent on by a link has seen all there is to see.
+            place = Claimed(answer.seat, code.kind is CodeKind.LINK, issued_at=int(now.timestamp()))
+            return Given(code, target, place, returned=False, slug=way.slug)
+        if answer.verdict is Verdict.LIMITED:
+            return Limited(code, 60 - now.second)
+        if answer.verdict is Verdict.FULL:
+            return await self._fall_back(way, code)
+        return None
 
-    async def _see(self, visit: Visit, printed: Printed, entry: Entry, claimed: Claimed) -> Outcome:
+    async def _fall_back(self, way: "_Way", code: Code) -> Outcome:
+        """Send a visitor where the code says when nobody has room; it was recorded already."""
+        goal = code.fallback
+        if goal is None:
+            return Full(code)
+        if goal.code is None:
+            return Elsewhere(code, goal)
+        if goal.code in way.passed or len(way.passed) > limits.FALLBACK_CHAIN:
+            # Saving refuses rounds; this one was made of edits that this process has not met all of.
+            return Full(code)
+        outcome = await self._enter_code(way, goal.code)
+        if isinstance(outcome, Given | Menu):
+            return replace(outcome, fallback=True)
+        return Full(code) if isinstance(outcome, Closed) else outcome
+
+    def _sent_on(self, way: "_Way", code: Code) -> "_Declined | None":
+        """Tell whether a visitor without a place here has one in the code that he was once sent on to."""
+        goal = code.fallback.code if code.fallback else None
+        carried = self._signer.read(goal, way.visit.tokens.get(goal, "")) if goal else None
+        there = self._recaller.remembered(goal) if goal else None
+        if carried is None or (there and _shown(there.code, carried.seat, self._clock()) is None):
+            return None
+        return EventKind.FALLBACK, _RETURNED, None
+
+    async def _see(self, way: "_Way", entry: Entry, claimed: Claimed) -> Outcome:
         """See the place of the token asked for, else the one carried along, else a new one."""
-        carried = self._signer.read(entry.code.id, visit.token(entry.code.id))
-        for one in (claimed, carried):
+        for one in (claimed, self._carried(way.visit, entry.code)):
             if one is not None:
-                seen = await self._see_one(visit.browser.client, entry, one)
+                seen = await self._see_one(way, entry, one)
                 if seen is not None:
                     return seen
-        outcome = await self._settle(visit, printed.channel, entry, claimed)
+        outcome = await self._settle(way, entry, claimed)
         if not isinstance(outcome, Given) or outcome.claimed.proven:
             return outcome
-        return await self._see_one(visit.browser.client, entry, outcome.claimed) or Unavailable()
+        if outcome.code.id != entry.code.id:
+            # This page speaks of another code; a fresh one will speak of this.
+            return Unavailable()
+        return await self._see_one(way, entry, outcome.claimed) or Unavailable()
 
-    async def _see_one(self, client: Client, entry: Entry, claimed: Claimed) -> Given | None:
+    async def _see_one(self, way: "_Way", entry: Entry, claimed: Claimed) -> Given | None:
         for _ in range(_ATTEMPTS):
-            target = None if entry.code.closed else _alive(entry.code, claimed.seat, self._clock())
+            target = None if entry.code.closed else _shown(entry.code, claimed.seat, self._clock())
             if target is None:
                 return None
-            ask = Ask.see(claimed.seat, client, proven=claimed.proven)
+            ask = Ask.see(claimed.seat, way.visit.browser.client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
             if answer.verdict in (Verdict.SEEN, Verdict.RETURNED):
                 proven = Claimed(claimed.seat, proven=True, issued_at=claimed.issued_at)
-                return Given(entry.code, target, proven, returned=answer.verdict is Verdict.RETURNED)
+                returned = answer.verdict is Verdict.RETURNED
+                return Given(entry.code, target, proven, returned=returned, slug=way.slug)
             if answer.verdict is Verdict.GONE:
                 return None
             entry = await self._recaller.reread(entry)
         return None
 
-    def _without_counters(self, code: Code, claimed: Claimed | None) -> Given | Unavailable:
-        """Show a visitor the place that nothing can take back; nobody else can be told anything.
+    def _carried(self, visit: Visit, code: Code) -> Claimed | None:
+        return self._signer.read(code.id, visit.token(code.id))
+
+    def _network(self, visit: Visit, code: Code, now: datetime) -> str:
+        """Blur a network, so that nothing that is kept can name it, nor be compared with what another minute kept."""
+        if not code.new_seats_per_minute or not visit.network:
+            return ""
+        return self._signer.blur(f"{visit.network} {code.id} {int(now.timestamp()) // 60}")
+
+    def _without_counters(self, way: "_Way", code: Code, claimed: Claimed | None) -> Outcome:
+        """Show a visitor the place that nothing can take back, or what gives nothing.
 
         A place that is only held is not shown: nobody could note that it was seen, so it would be given again.
         """
-        target = _alive(code, claimed.seat, self._clock()) if claimed else None
+        now = self._clock()
+        declined = _decline(way, code, now)
+        if declined is not None:
+            return declined[2] or Unavailable()
+        target = _shown(code, claimed.seat, now) if claimed else None
         if claimed is None or target is None or not claimed.proven:
             return Unavailable()
-        return Given(code, target, claimed, returned=True)
+        return Given(code, target, claimed, returned=True, slug=way.slug)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Say by which slug and channel a visitor came to a code, and which codes he has entered, this one last."""
+
+    visit: Visit
+    slug: Slug
+    channel: int
+    passed: tuple[CodeId, ...] = ()
 
 
 @dataclass(slots=True)
 class _Quest:
-    """Remember what one scan wants while it asks more than once."""
+    """Remember what one scan wants while it asks more than once; `again` when the visitor had a place before."""
 
-    client: Client
-    channel: int
+    way: _Way
     visitor: str
     claimed: Claimed | None
+    again: bool
     lost: TargetId | None = None
 
 
-def _decline(visit: Visit, code: Code) -> tuple[EventKind, Preview | OutsideWechat] | None:
+_Declined = tuple[EventKind, str, Outcome | None]
+
+
+def _decline(way: _Way, code: Code, now: datetime) -> _Declined | None:
+    """Tell what a visitor is told without being given anything, and how it is counted."""
+    visit = way.visit
+    if way.channel and way.channel not in code.channels:
+        return EventKind.ENDED, "channel", Ended(code)
+    if code.disabled:
+        return EventKind.DISABLED, "", Disabled(code)
     if visit.preview:
-        return EventKind.PREVIEW, Preview(code)
+        return EventKind.PREVIEW, "", Preview(code)
+    if code.opens_at is not None and now < code.opens_at:
+        return (EventKind.FALLBACK if code.fallback else EventKind.NOT_OPEN), "not_open", NotOpen(code, code.opens_at)
+    if code.closes_at is not None and now >= code.closes_at:
+        return (EventKind.FALLBACK if code.fallback else EventKind.ENDED), "ended", Ended(code)
     if code.wechat_only and not _phone_in_wechat(visit.browser):
-        return EventKind.OUTSIDE_WECHAT, OutsideWechat(code)
+        return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
+    if code.kind is CodeKind.MENU:
+        return EventKind.MENU, "", Menu(code)
     return None
 
 
-def _alive(code: Code, seat: Seat, now: datetime) -> Target | None:
+def _shown(code: Code, seat: Seat, now: datetime) -> Target | None:
     target = code.target(seat.target)
-    return target if target is not None and target.alive(now) else None
+    return target if target is not None and code.shown(target, now) else None
+
+
+def _stuck_too_long(code: Code, claimed: Claimed, now: datetime) -> bool:
+    """Tell whether a visitor has kept his place for as long as the code lets him come back to it."""
+    return timedelta(seconds=int(now.timestamp()) - claimed.issued_at) >= timedelta(days=code.sticky_days)
 
 
 def _phone_in_wechat(browser: Browser) -> bool:

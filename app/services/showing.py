@@ -14,6 +14,10 @@ from app.store.snapshots import read_picture
 PICTURES_BYTES: Final = 64 * 1024 * 1024
 
 
+# A drawn picture is known by what it says, an uploaded one by its target and revision.
+_Key = str | tuple[TargetId, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """An image and its media type."""
@@ -32,29 +36,30 @@ class Pictures:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._kept: OrderedDict[tuple[TargetId, int, str], Picture] = OrderedDict()
+        self._kept: OrderedDict[_Key, Picture] = OrderedDict()
         self._bytes = 0
 
-    async def of(self, target: Target) -> Picture:
-        """Show what a visitor shall long-press.
+    async def of(self, target: Target, payload: str) -> Picture:
+        """Show what a visitor shall long-press; `payload` is the target's, perhaps with its channel.
 
         Cost: nothing for a picture shown before; else some ms of drawing off the event loop, and one query for an
         original.
         """
-        key = (target.id, target.revision, target.display)
-        kept = self._kept.get(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-            return kept
-        picture = await self._original(target) if target.display == "original" else await self._drawn(target)
-        if picture is None:
-            # The drawn code leads to the same group. It is only less pretty, and not kept in the other's place.
-            return await self._drawn(target)
-        self._keep(key, picture)
-        return picture
+        # A picture that was uploaded cannot tell a channel.
+        if target.display == "original" and payload == target.payload:
+            key = (target.id, target.revision)
+            picture = self._kept.get(key) or await self._original(target)
+            if picture is not None:
+                return self._keep(key, picture)
+            # The drawn code leads to the same group. It is only less pretty.
+        return await self.drawn(payload)
 
-    async def _drawn(self, target: Target) -> Picture:
-        return Picture(await asyncio.to_thread(target_png, target.payload), "image/png")
+    async def drawn(self, payload: str) -> Picture:
+        """Draw the QR that says `payload`. Cost: as `of`."""
+        picture = self._kept.get(payload)
+        if picture is None:
+            picture = Picture(await asyncio.to_thread(target_png, payload), "image/png")
+        return self._keep(payload, picture)
 
     async def _original(self, target: Target) -> Picture | None:
         try:
@@ -64,10 +69,12 @@ class Pictures:
             return None
         return Picture(*found) if found else None
 
-    def _keep(self, key: tuple[TargetId, int, str], picture: Picture) -> None:
+    def _keep(self, key: _Key, picture: Picture) -> Picture:
         if key not in self._kept:
             self._bytes += len(picture.data)
         self._kept[key] = picture
+        self._kept.move_to_end(key)
         while self._bytes > PICTURES_BYTES:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= len(dropped.data)
+        return picture

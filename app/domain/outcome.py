@@ -1,0 +1,156 @@
+"""Say what a scan is judged by, and what its visitor is told (结果). Knows no page and no HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.code import Code, CodeId, Fallback, Slug, Target
+from app.domain.payload import opens_by_tap, pass_query, with_channel
+from app.domain.seat import Claimed
+from app.domain.visitor import Browser
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Tell all that a scan is judged by.
+
+    Shapes: `tokens` has the seat tokens a visitor carries by code id, and under '' one for whatever code is scanned;
+    `preview` when nobody is looking; `option` the number of a menu's option that was chosen; `query` as it came;
+    `network` the visitor's, '' when nobody can tell.
+    """
+
+    slug: Slug
+    browser: Browser
+    preview: bool
+    tokens: Mapping[str, str]
+    option: int | None = None
+    query: str = ""
+    network: str = ""
+
+    def token(self, code: CodeId) -> str:
+        """Find what he carries for a code; '' when nothing."""
+        return self.tokens.get(code) or self.tokens.get("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A place, and the target to show for it; `returned` when it was the visitor's before.
+
+    Shapes: `slug` is one that leads to the code by itself; `fallback` when another code had no room and sent him on.
+    """
+
+    code: Code
+    target: Target
+    claimed: Claimed
+    returned: bool
+    slug: Slug
+    fallback: bool = False
+
+    def payload(self) -> str:
+        """Give what the QR says, or where the link leads, for the channel through which he came."""
+        channel = self.code.channels.get(self.claimed.seat.channel)
+        return with_channel(self.target.payload, channel.state if channel else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """A choice to be made."""
+
+    code: Code
+    fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Nobody had room, and the code names a URL or a static QR for that."""
+
+    code: Code
+    goal: Fallback
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Nobody has room: every target is full, expired, paused, off shift or capped."""
+
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """Too many have come from one network within a minute. Units: `seconds` until the next one."""
+
+    code: Code
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Nobody is looking: the page without a QR, and no place."""
+
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideWechat:
+    """The code wants WeChat on a phone, and this is something else."""
+
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """The code was disabled by its owner, who may enable it again."""
+
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpen:
+    """The code opens later. Units: `opens_at` is an aware UTC instant."""
+
+    code: Code
+    opens_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The code's time is over, or the channel was removed."""
+
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The code was closed by its owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No such slug was ever printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Somebody who must be asked is away."""
+
+
+Outcome = (
+    Given
+    | Menu
+    | Elsewhere
+    | Full
+    | Limited
+    | Preview
+    | OutsideWechat
+    | Disabled
+    | NotOpen
+    | Ended
+    | Closed
+    | Unknown
+    | Unavailable
+)
+
+
+def goal_of(code: Code, url: str, visit: Visit) -> tuple[str, bool]:
+    """Tell where a link of a code leads for one visit, and whether only a tap opens it."""
+    return (pass_query(url, visit.query) if code.pass_query else url), opens_by_tap(url)
