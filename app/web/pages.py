@@ -1,4 +1,4 @@
-"""Write the pages a visitor meets. The only file that speaks to people; it knows no outcome, status or seat.
+"""Write the pages a visitor meets. It knows no outcome, status or seat.
 
 Every text of a marketer passes through autoescaping once, into a cached page with holes; a scan fills the holes.
 """
@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from app.domain.payload import TargetKind
+from app.web.words import EN, ZH
 
 # A page is some 7 kB, so a full cache is some 7 MB a worker; a code takes one page per language and kind of device.
 _CACHED_PAGES: Final = 1024
@@ -65,98 +66,7 @@ def _read_language(header: str) -> Language:
 
 _LANG: Final[Mapping[Language, str]] = MappingProxyType({Language.ZH: "zh-CN", Language.EN: "en"})
 
-_WORDS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType(
-    {
-        Language.ZH: {
-            "kind_wechat_group": "微信群",
-            "kind_wechat_personal": "微信好友",
-            "kind_wecom_group": "企业微信群",
-            "kind_wecom_contact": "企业微信联系人",
-            "kind_wecom_acquisition": "企业微信联系人",
-            "kind_link": "链接",
-            "picture_phone": "二维码图片，长按可识别。如果没有显示，请点下方的“刷新页面”。",
-            "picture_computer": "二维码图片，请用手机微信扫描。如果没有显示，请点下方的“刷新页面”。",
-            "call_join_phone": "长按识别二维码，加入群聊",
-            "call_add_phone": "长按识别二维码，添加好友",
-            "call_open_phone": "长按识别二维码，打开链接",
-            "call_join_computer": "用手机微信扫码，加入群聊",
-            "call_add_computer": "用手机微信扫码，添加好友",
-            "call_open_computer": "用手机微信扫码，打开链接",
-            "first_phone": "长按二维码",
-            "second_phone": "识别图中二维码",
-            "first_computer": "打开手机微信",
-            "second_computer": "扫一扫二维码",
-            "third_join": "加入群聊",
-            "third_add": "添加到通讯录",
-            "third_open": "打开链接",
-            "not_shown": "二维码没有显示？",
-            "reload": "刷新页面",
-            "retry": "再试一次",
-            "full": "名额暂时满了",
-            "full_text": "现在没有空位了。\n请稍后再来，或联系给你二维码的人。",
-            "preview_text": "请用手机微信打开，查看二维码。",
-            "outside_phone": "请在微信中打开",
-            "outside_phone_text": "这个页面要在微信里才能用，三步就好：",
-            "outside_phone_first": "复制下面的链接",
-            "outside_phone_second": "在微信里发给自己",
-            "outside_phone_third": "点开这条消息",
-            "outside_computer": "请用手机扫码",
-            "outside_computer_text": "电脑上无法继续。\n请用手机微信重新扫描印刷的二维码。",
-            "limited": "来的人有点多",
-            "limited_text": "请稍候，不要离开这个页面。\n{seconds} 秒后自动重试。",
-            "unavailable": "暂时连接不上",
-            "unavailable_text": "别担心，请不要离开这个页面。\n{seconds} 秒后自动重试。",
-            "unknown": "没有找到这个二维码",
-            "unknown_text": "链接可能不完整。\n请重新扫描印刷的二维码。",
-            "closed": "这个二维码已停用",
-            "closed_text": "发布者已停止使用它。\n如需帮助，请联系给你二维码的人。",
-        },
-        Language.EN: {
-            "kind_wechat_group": "WeChat group",
-            "kind_wechat_personal": "WeChat contact",
-            "kind_wecom_group": "WeCom group",
-            "kind_wecom_contact": "WeCom contact",
-            "kind_wecom_acquisition": "WeCom contact",
-            "kind_link": "Link",
-            "picture_phone": "QR code: press and hold to scan it. If it does not show, reload the page below.",
-            "picture_computer": "QR code: scan it with WeChat. If it does not show, reload the page below.",
-            "call_join_phone": "Press and hold the code to join",
-            "call_add_phone": "Press and hold to add contact",
-            "call_open_phone": "Press and hold to open the link",
-            "call_join_computer": "Scan with your phone to join",
-            "call_add_computer": "Scan with your phone to add contact",
-            "call_open_computer": "Scan with your phone to open the link",
-            "first_phone": "Press and hold",
-            "second_phone": "Scan the code",
-            "first_computer": "Open WeChat",
-            "second_computer": "Scan the code",
-            "third_join": "Join the group",
-            "third_add": "Add contact",
-            "third_open": "Open the link",
-            "not_shown": "No code here?",
-            "reload": "Reload the page",
-            "retry": "Try again",
-            "full": "No places left just now",
-            "full_text": "Every place is taken.\nCome back later, or ask whoever gave you this code.",
-            "preview_text": "Open it in WeChat on your phone to see the code.",
-            "outside_phone": "Open this in WeChat",
-            "outside_phone_text": "It only works inside WeChat.\nThree steps take you there:",
-            "outside_phone_first": "Copy the link below",
-            "outside_phone_second": "Send it to yourself",
-            "outside_phone_third": "Tap the message",
-            "outside_computer": "Use your phone",
-            "outside_computer_text": "This does not work on a computer.\nScan the printed code again with your phone.",
-            "limited": "It is busy right now",
-            "limited_text": "Please stay on this page.\nIt tries again by itself in {seconds} s.",
-            "unavailable": "Out of reach for a moment",
-            "unavailable_text": "Please stay on this page.\nIt tries again by itself in {seconds} s.",
-            "unknown": "No such code",
-            "unknown_text": "The link may be incomplete.\nPlease scan the printed code again.",
-            "closed": "This code is closed",
-            "closed_text": "Its owner no longer uses it.\nFor help, ask whoever gave it to you.",
-        },
-    }
-)
+_WORDS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType({Language.ZH: ZH, Language.EN: EN})
 
 _Deed = Literal["join", "add", "open"]
 _DEEDS: Final[Mapping[TargetKind, _Deed]] = MappingProxyType(
