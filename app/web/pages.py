@@ -5,15 +5,16 @@ Every text of a marketer passes through autoescaping once, into a cached page wi
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
+from unicodedata import east_asian_width
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from app.domain.payload import TargetKind
@@ -21,8 +22,13 @@ from app.web.words import EN, ZH
 
 # A page is some 7 kB, so a full cache is some 7 MB a worker; a code takes one page per language and kind of device.
 _CACHED_PAGES: Final = 1024
+# A menu has a page for each of its slugs, and may be ten times as long.
+_CACHED_MENUS: Final = 128
 _TAB_TITLE_LENGTH: Final = 60
 _ACCEPT_LANGUAGE_LENGTH: Final = 256
+# Half-width columns on the narrowest phone. One line more than the folded text shows, as wider phones need fewer.
+_LEAD_COLUMNS: Final = 40
+_LEAD_LINES: Final = 4
 
 
 class Language(StrEnum):
@@ -68,7 +74,7 @@ _LANG: Final[Mapping[Language, str]] = MappingProxyType({Language.ZH: "zh-CN", L
 
 _WORDS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType({Language.ZH: ZH, Language.EN: EN})
 
-_Deed = Literal["join", "add", "open"]
+_Deed = Literal["join", "add", "open", "go"]
 _DEEDS: Final[Mapping[TargetKind, _Deed]] = MappingProxyType(
     {
         TargetKind.WECHAT_GROUP: "join",
@@ -86,6 +92,15 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _TAB_TITLE_LENGTH else text[: _TAB_TITLE_LENGTH - 1] + "…"
 
 
+def _is_tall(text: str) -> bool:
+    """Tell whether a text that stands above a QR or a menu would push it down too far."""
+    lines = 0
+    for line in text.split("\n"):
+        columns = sum(2 if east_asian_width(character) in "WF" else 1 for character in line)
+        lines += max(1, -(-columns // _LEAD_COLUMNS))
+    return lines > _LEAD_LINES
+
+
 _FOLDER: Final = Path(__file__).parent / "templates"
 _STYLE: Final = (_FOLDER / "page.css").read_text(encoding="utf-8").strip()
 _SCRIPT: Final = (_FOLDER / "page.js").read_text(encoding="utf-8").strip()
@@ -101,9 +116,13 @@ _templates: Final = Environment(
     auto_reload=False,
 )
 _templates.filters["shorten"] = _shorten
+_templates.tests["tall"] = _is_tall
 # Our own files, marked as safe; nothing that anybody typed is.
 _templates.globals.update(style=Markup(_STYLE), script=Markup(_SCRIPT), hole=Markup(_HOLE))  # noqa: S704
 _QR: Final = _templates.get_template("qr.html")
+_STATIC: Final = _templates.get_template("static.html")
+_MENU: Final = _templates.get_template("menu.html")
+_TAP: Final = _templates.get_template("tap.html")
 _STATUS: Final = _templates.get_template("status.html")
 
 
@@ -173,10 +192,79 @@ def _qr_parts(
         notice=_paragraphs(notice),
         kind=kind.value,
         deed=_DEEDS[kind],
-        place="computer" if desktop else "phone",
+        place=_place(desktop=desktop),
     )
     before, between, after = _bytes(page).split(_HOLE.encode())
     return before, between, after
+
+
+def static_page(
+    *,
+    code_name: str,
+    title: str | None,
+    message: str | None,
+    image_url: str,
+    kind: TargetKind | None,
+    language: Language,
+    desktop: bool,
+) -> bytes:
+    """Show the QR that stands in when nobody has room, under the marketer's message or ours.
+
+    Shapes: `image_url` is a path of this host, as the policy allows no other; no `kind` is told in neutral words.
+    Cost: one short text escaped; the rest is remembered per code, language and kind of device.
+    """
+    before, after = _parts(
+        _STATIC,
+        language,
+        title=_title(code_name, title),
+        message=_paragraphs(message),
+        notice="",
+        deed="go" if kind is None else _DEEDS[kind],
+        place=_place(desktop=desktop),
+    )
+    return b"".join((before, _bytes(escape(image_url)), after))
+
+
+def menu_page(
+    *,
+    code_name: str,
+    title: str | None,
+    notice: str | None,
+    options: Sequence[tuple[str, str | None, str]],
+    language: Language,
+) -> bytes:
+    """Offer the choices of a menu, each a link.
+
+    Shapes: an option is its label, its hint and a path of this host.
+    Cost: remembered per menu, slug and language.
+    """
+    return _menu_page(_title(code_name, title), _paragraphs(notice), tuple(options), language)
+
+
+@lru_cache(maxsize=_CACHED_MENUS)
+def _menu_page(title: str, notice: str, options: tuple[tuple[str, str | None, str], ...], language: Language) -> bytes:
+    words = _WORDS[language]
+    return _bytes(_MENU.render(lang=_LANG[language], words=words, title=title, notice=notice, options=options))
+
+
+def tap_page(
+    *, code_name: str, title: str | None, notice: str | None, url: str, language: Language, desktop: bool
+) -> bytes:
+    """Open a mini program by a tap, since no browser follows a redirect to an app; at a computer, ask for the phone.
+
+    Shapes: `url` is what `weixin://`, `wxaurl.cn` or `wxmpurl.cn` opens; the policy lets no script run out of it.
+    Cost: one short text escaped; the rest is remembered per code, language and kind of device.
+    """
+    before, after = _parts(
+        _TAP, language, title=_title(code_name, title), notice=_paragraphs(notice), place=_place(desktop=desktop)
+    )
+    return b"".join((before, _bytes(escape(url)), after))
+
+
+@lru_cache(maxsize=_CACHED_PAGES)
+def _parts(template: Template, language: Language, **texts: str) -> tuple[bytes, ...]:
+    page = template.render(lang=_LANG[language], words=_WORDS[language], **texts)
+    return tuple(_bytes(page).split(_HOLE.encode()))
 
 
 def full_page(*, code_name: str, title: str | None, notice: str | None = None, language: Language) -> bytes:
@@ -226,14 +314,49 @@ def closed_page(*, language: Language) -> bytes:
     return _status_page("closed", language)
 
 
+def disabled_page(*, code_name: str, title: str | None, language: Language) -> bytes:
+    """Say that the owner has paused the code for the moment (410)."""
+    return _status_page("disabled", language, title=_title(code_name, title))
+
+
+def not_open_page(*, code_name: str, title: str | None, opens_at: str, language: Language) -> bytes:
+    """Say when the code opens.
+
+    Shapes: `opens_at` is the local time as people read it, such as `2026-12-01 10:00`.
+    """
+    return _status_page("not_open", language, title=_title(code_name, title), opens_at=opens_at)
+
+
+def ended_page(*, code_name: str, title: str | None, language: Language) -> bytes:
+    """Say that the time the code was open for is over."""
+    return _status_page("ended", language, title=_title(code_name, title))
+
+
 _StatusPage = Literal[
-    "full", "preview", "outside_phone", "outside_computer", "limited", "unavailable", "unknown", "closed"
+    "full",
+    "preview",
+    "outside_phone",
+    "outside_computer",
+    "limited",
+    "unavailable",
+    "unknown",
+    "closed",
+    "disabled",
+    "not_open",
+    "ended",
 ]
 
 
 @lru_cache(maxsize=_CACHED_PAGES)
 def _status_page(
-    name: _StatusPage, language: Language, *, title: str = "", link: str = "", seconds: int = 0, notice: str = ""
+    name: _StatusPage,
+    language: Language,
+    *,
+    title: str = "",
+    link: str = "",
+    seconds: int = 0,
+    notice: str = "",
+    opens_at: str = "",
 ) -> bytes:
     words = _WORDS[language]
     page = _STATUS.render(
@@ -242,7 +365,7 @@ def _status_page(
         words=words,
         # A preview has no news of its own: the title is its heading.
         heading=words.get(name, title),
-        text=words[f"{name}_text"].format(seconds=seconds),
+        text=words[f"{name}_text"].format(seconds=seconds, opens_at=opens_at),
         title=title,
         link=link,
         seconds=seconds,
@@ -253,6 +376,10 @@ def _status_page(
 
 def _paragraphs(notice: str | None) -> str:
     return re.sub(r"\s*\n\s*\n\s*", "\n\n", (notice or "").strip())
+
+
+def _place(*, desktop: bool) -> str:
+    return "computer" if desktop else "phone"
 
 
 def _title(code_name: str, title: str | None) -> str:
