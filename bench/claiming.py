@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from app.domain.code import Slug
+from app.domain.outcome import Given, Visit
 from app.domain.token import Signer
 from app.domain.visitor import Browser, Client, System
 from app.parts import build_parts, utc_now
 from app.services.batching import Batcher
-from app.services.scanning import Given, Scanner, Visit
+from app.services.scanning import Scanner
 from bench.load import CONNECTIONS, Load, summed_up
 from bench.loopback import Service
 

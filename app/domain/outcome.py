@@ -54,9 +54,10 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """A choice to be made."""
+    """A choice to be made. Shapes: `slug` as in `Given`."""
 
     code: Code
+    slug: Slug
     fallback: bool = False
 
 

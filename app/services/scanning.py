@@ -350,7 +350,7 @@ def _decline(way: _Way, code: Code, now: datetime) -> _Declined | None:
     if code.wechat_only and not _phone_in_wechat(visit.browser):
         return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
     if code.kind is CodeKind.MENU:
-        return EventKind.MENU, "", Menu(code)
+        return EventKind.MENU, "", Menu(code, way.slug)
     return None
 
 

@@ -1,58 +1,28 @@
 """Answer `GET /{slug}` and the picture on its page: plain ASGI in front of the API, since this is the hot path."""
 
-import json
 import logging
 import re
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain import limits
 from app.domain.code import RESERVED_SLUGS, Code, Slug
-from app.domain.visitor import is_preview, read_user_agent
-from app.services.scanning import (
-    Closed,
-    Full,
-    Given,
-    Outcome,
-    OutsideWechat,
-    Preview,
-    Scanner,
-    Unavailable,
-    Unknown,
-    Visit,
-)
+from app.domain.outcome import Given, Outcome, Unavailable, Unknown, Visit
+from app.domain.visitor import is_preview, network_of, read_user_agent
+from app.services.scanning import Scanner
 from app.services.showing import Pictures, placeholder
 from app.telemetry import SCANS, say
 from app.web import pages
+from app.web.outcomes import NO_STORE, Head, Headers, head_of, html_of, json_of, redirect_of
 
-_PAGE: Final = re.compile(r"/([^/]+)/?")
+_PAGE: Final = re.compile(r"/([^/]+)(?:/([0-9]{1,6}))?/?")
 _PICTURE: Final = re.compile(r"/([^/]+)/seat/([A-Za-z0-9._-]{1,200})\.png")
+_FALLBACK: Final = re.compile(r"/([^/]+)/fallback\.png")
 _SLUG: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}")
 _COOKIE: Final = "hm_"
 _AGENT_LENGTH: Final = 512
-_FULL_RETRY_SECONDS: Final = 60
-_AWAY_RETRY_SECONDS: Final = 3
-
-Headers = list[tuple[bytes, bytes]]
-_NO_STORE: Final[Headers] = [
-    (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
-    (b"pragma", b"no-cache"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What goes over the wire, cookies aside."""
-
-    status: int
-    outcome: str
-    code: Code | None = None
-    retry_seconds: int = 0
 
 
 class ScanApp:
@@ -74,101 +44,58 @@ class ScanApp:
             path = scope["path"]
             page = _PAGE.fullmatch(path)
             if page and page[1].lower() not in RESERVED_SLUGS:
-                return await self._page(scope, send, page[1])
+                return await self._page(scope, send, page[1], page[2])
             picture = _PICTURE.fullmatch(path)
             if picture:
                 return await self._picture(scope, send, picture[1], picture[2])
+            fallback = _FALLBACK.fullmatch(path)
+            if fallback:
+                return await self._fallback(scope, send, fallback[1])
         return await self._api(scope, receive, send)
 
-    async def _page(self, scope: Scope, send: Send, slug: str) -> None:
+    async def _page(self, scope: Scope, send: Send, slug: str, option: str | None) -> None:
         headers = _headers(scope)
-        visit = _visit(scope, headers, slug)
+        visit = _visit(scope, headers, slug, option)
         outcome = await _settled(slug, self._scanner.scan(visit))
-        answer = _answer(outcome)
-        SCANS.labels(answer.outcome).inc()
+        head = head_of(outcome)
+        SCANS.labels(head.outcome).inc()
         token = self._scanner.token(outcome) if isinstance(outcome, Given) else None
+        extra: Headers
         if _wants_json(headers.get("accept", "")):
-            body, extra = self._json(answer, outcome, slug, token), [(b"content-type", b"application/json"), *_NO_STORE]
+            body = json_of(visit, outcome, token, self._public_url)
+            extra = [(b"content-type", b"application/json"), *NO_STORE]
+        elif (goal := redirect_of(visit, outcome)) is not None:
+            # Never 301 or 308, which phones remember for ever.
+            head, body = Head(302, head.outcome, head.code), b""
+            extra = [(b"location", goal.encode()), *NO_STORE]
         else:
-            body, extra = self._html(headers, visit, outcome, token)
+            language = pages.read_language(headers.get("accept-language", ""))
+            body = html_of(visit, outcome, token, language, self._public_url)
+            extra = list(pages.HEADERS[language])
         if token is not None and isinstance(outcome, Given):
             extra += self._cookies(visit, outcome.code, token)
-        await _send(scope, send, answer, extra, body)
+        await _send(scope, send, head, extra, body)
 
     async def _picture(self, scope: Scope, send: Send, slug: str, token: str) -> None:
         visit = _visit(scope, _headers(scope), slug)
         outcome = await _settled(slug, self._scanner.see(visit, token))
-        answer = _answer(outcome)
-        extra = list(_NO_STORE)
+        extra = list(NO_STORE)
         if isinstance(outcome, Given):
-            picture = await self._pictures.of(outcome.target)
+            picture = await self._pictures.of(outcome.target, outcome.payload())
             carried = self._scanner.token(outcome)
             extra += [*self._cookies(visit, outcome.code, carried), (b"x-huoma-seat", carried.encode())]
         else:
             picture = placeholder()
         extra.append((b"content-type", picture.media_type.encode()))
-        await _send(scope, send, answer, extra, picture.data)
+        await _send(scope, send, head_of(outcome), extra, picture.data)
 
-    def _html(
-        self, headers: Mapping[str, str], visit: Visit, outcome: Outcome, token: str | None
-    ) -> tuple[bytes, Headers]:
-        language = pages.read_language(headers.get("accept-language", ""))
-        return self._body(visit, outcome, token, language), list(pages.HEADERS[language])
-
-    def _body(self, visit: Visit, outcome: Outcome, token: str | None, language: pages.Language) -> bytes:
-        match outcome:
-            case Given(code=code, target=target):
-                return pages.qr_page(
-                    code_name=code.name,
-                    title=code.landing_title,
-                    notice=code.landing_notice,
-                    target_name=target.name,
-                    kind=target.kind,
-                    image_url=f"/{visit.slug}/seat/{token}.png",
-                    language=language,
-                    desktop=visit.browser.desktop,
-                )
-            case Full(code=code):
-                return pages.full_page(
-                    code_name=code.name, title=code.landing_title, notice=code.landing_notice, language=language
-                )
-            case Preview(code=code):
-                return pages.preview_page(code_name=code.name, title=code.landing_title, language=language)
-            case OutsideWechat(code=code):
-                return pages.outside_wechat_page(
-                    code_name=code.name,
-                    title=code.landing_title,
-                    url=f"{self._public_url}/{visit.slug}",
-                    language=language,
-                    desktop=visit.browser.desktop,
-                )
-            case Closed():
-                return pages.closed_page(language=language)
-            case Unknown():
-                return pages.unknown_page(language=language)
-            case Unavailable():
-                return pages.unavailable_page(seconds=_AWAY_RETRY_SECONDS, language=language)
-            case _:
-                assert_never(outcome)
-
-    def _json(self, answer: _Answer, outcome: Outcome, slug: str, token: str | None) -> bytes:
-        target = outcome.target if isinstance(outcome, Given) else None
-        body: dict[str, object] = {
-            "outcome": answer.outcome,
-            "code": {"name": answer.code.name, "kind": answer.code.kind} if answer.code else None,
-            "target": target
-            and {
-                "id": target.id,
-                "name": target.name,
-                "kind": target.kind,
-                "expires_at": target.expires_at and target.expires_at.isoformat(),
-            },
-            "qr_image": token and f"{self._public_url}/{slug}/seat/{token}.png",
-            "url": None,
-            "seat": token,
-            "options": [],
-        }
-        return json.dumps(body, ensure_ascii=False).encode()
+    async def _fallback(self, scope: Scope, send: Send, slug: str) -> None:
+        """Show the static QR of a code's fallback, which takes no place."""
+        goal = await self._scanner.fallback(Slug(slug)) if _SLUG.fullmatch(slug) else None
+        payload = goal.payload if goal else None
+        picture = placeholder() if payload is None else await self._pictures.drawn(payload)
+        head = Head(404, "unknown") if payload is None else Head(200, "fallback")
+        await _send(scope, send, head, [*NO_STORE, (b"content-type", picture.media_type.encode())], picture.data)
 
     def _cookies(self, visit: Visit, code: Code, token: str) -> Headers:
         """Let the visitor carry his seat; when he carries too many, the oldest goes."""
@@ -196,36 +123,25 @@ async def _settled(slug: str, asking: Coroutine[Any, Any, Outcome]) -> Outcome:
         return Unavailable()
 
 
-def _answer(outcome: Outcome) -> _Answer:
-    match outcome:
-        case Given(code=code, returned=returned):
-            return _Answer(200, "returned" if returned else "claimed", code)
-        case Full(code=code):
-            return _Answer(503, "full", code, _FULL_RETRY_SECONDS)
-        case Preview(code=code):
-            return _Answer(200, "preview", code)
-        case OutsideWechat(code=code):
-            return _Answer(200, "outside_wechat", code)
-        case Closed():
-            return _Answer(410, "closed")
-        case Unknown():
-            return _Answer(404, "unknown")
-        case Unavailable():
-            return _Answer(503, "unavailable", None, _AWAY_RETRY_SECONDS)
-        case _:
-            assert_never(outcome)
-
-
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _visit(scope: Scope, headers: Mapping[str, str], slug: str) -> Visit:
+def _visit(scope: Scope, headers: Mapping[str, str], slug: str, option: str | None = None) -> Visit:
     browser = read_user_agent(headers.get("user-agent", "")[:_AGENT_LENGTH])
     # A client without cookies (a mini program) sends the token it was given in a header.
     tokens = {"": headers["x-huoma-seat"]} if "x-huoma-seat" in headers else {}
     tokens.update(_seat_cookies(headers.get("cookie", "")))
-    return Visit(Slug(slug), browser, is_preview(scope["method"], browser, headers), tokens)
+    client = scope.get("client")
+    return Visit(
+        Slug(slug),
+        browser,
+        is_preview(scope["method"], browser, headers),
+        tokens,
+        option=None if option is None else int(option),
+        query=scope.get("query_string", b"").decode("latin-1"),
+        network=network_of(client[0]) if client else "",
+    )
 
 
 def _seat_cookies(header: str) -> Iterable[tuple[str, str]]:
@@ -245,13 +161,13 @@ def _wants_json(accept: str) -> bool:
     return "application/json" in accept and "text/html" not in accept
 
 
-async def _send(scope: Scope, send: Send, answer: _Answer, extra: Headers, body: bytes) -> None:
+async def _send(scope: Scope, send: Send, head: Head, extra: Headers, body: bytes) -> None:
     headers: Headers = [
         *extra,
         (b"content-length", str(len(body)).encode()),
-        (b"x-huoma-outcome", answer.outcome.encode()),
+        (b"x-huoma-outcome", head.outcome.encode()),
     ]
-    if answer.retry_seconds:
-        headers.append((b"retry-after", str(answer.retry_seconds).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if head.retry_seconds:
+        headers.append((b"retry-after", str(head.retry_seconds).encode()))
+    await send({"type": "http.response.start", "status": head.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,234 @@
+"""Turn an outcome into what goes over the wire: status, headers, page or JSON. Decides nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from app.domain.code import Code, CodeKind
+from app.domain.errors import UploadRefusal
+from app.domain.outcome import (
+    Closed,
+    Disabled,
+    Elsewhere,
+    Ended,
+    Full,
+    Given,
+    Limited,
+    Menu,
+    NotOpen,
+    Outcome,
+    OutsideWechat,
+    Preview,
+    Unavailable,
+    Unknown,
+    Visit,
+    goal_of,
+)
+from app.domain.payload import TargetKind, classify
+from app.domain.shifts import zone
+from app.web import pages
+
+FULL_RETRY_SECONDS: Final = 60
+AWAY_RETRY_SECONDS: Final = 3
+
+Headers = list[tuple[bytes, bytes]]
+NO_STORE: Final[Headers] = [
+    (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
+    (b"pragma", b"no-cache"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Say what every form of an answer has in common. Units: `retry_seconds`, 0 for none."""
+
+    status: int
+    outcome: str
+    code: Code | None = None
+    retry_seconds: int = 0
+
+
+_HEADS: Final[Mapping[type[Outcome], tuple[int, str, int]]] = {
+    Given: (200, "claimed", 0),
+    Menu: (200, "menu", 0),
+    Elsewhere: (200, "fallback", 0),
+    Full: (503, "full", FULL_RETRY_SECONDS),
+    Limited: (429, "limited", 0),
+    Preview: (200, "preview", 0),
+    OutsideWechat: (200, "outside_wechat", 0),
+    Disabled: (410, "disabled", 0),
+    NotOpen: (503, "not_open", FULL_RETRY_SECONDS),
+    Ended: (410, "ended", 0),
+    Closed: (410, "closed", 0),
+    Unknown: (404, "unknown", 0),
+    Unavailable: (503, "unavailable", AWAY_RETRY_SECONDS),
+}
+
+
+def head_of(outcome: Outcome) -> Head:
+    """Give an outcome its name and its status."""
+    status, name, retry_seconds = _HEADS[type(outcome)]
+    if isinstance(outcome, Closed | Unknown | Unavailable):
+        return Head(status, name, None, retry_seconds)
+    if isinstance(outcome, Limited):
+        retry_seconds = outcome.seconds
+    if isinstance(outcome, Given) and outcome.returned:
+        name = "returned"
+    if isinstance(outcome, Given | Menu) and outcome.fallback:
+        name = "fallback"
+    return Head(status, name, outcome.code, retry_seconds)
+
+
+def redirect_of(visit: Visit, outcome: Outcome) -> str | None:
+    """Tell where a browser is sent at once; None when there is a page to be shown."""
+    url = _url_of(outcome)
+    if url is None:
+        return None
+    goal, by_tap = goal_of(outcome.code, url, visit) if isinstance(outcome, Given | Elsewhere) else (url, False)
+    return None if by_tap else goal
+
+
+def html_of(visit: Visit, outcome: Outcome, token: str | None, language: pages.Language, public_url: str) -> bytes:
+    """Write the page of an outcome."""
+    match outcome:
+        case Given() | Elsewhere():
+            return _goal_page(visit, outcome, token, language)
+        case Menu(code=code, slug=slug):
+            return pages.menu_page(
+                code_name=code.name,
+                title=code.landing_title,
+                notice=code.landing_notice,
+                options=[(option.label, option.hint, f"/{slug}/{option.number}") for option in code.options],
+                language=language,
+            )
+        case OutsideWechat(code=code):
+            url = f"{public_url}/{visit.slug}" + (f"/{visit.option}" if visit.option is not None else "")
+            return pages.outside_wechat_page(
+                code_name=code.name,
+                title=code.landing_title,
+                url=url,
+                language=language,
+                desktop=visit.browser.desktop,
+            )
+        case Closed():
+            return pages.closed_page(language=language)
+        case Unknown():
+            return pages.unknown_page(language=language)
+        case Unavailable():
+            return pages.unavailable_page(seconds=AWAY_RETRY_SECONDS, language=language)
+        case _:
+            return _refusal_page(outcome, language)
+
+
+def _refusal_page(outcome: Full | Limited | Preview | Disabled | NotOpen | Ended, language: pages.Language) -> bytes:
+    """Write the page of a code that gives nothing now."""
+    match outcome:
+        case Full(code=code):
+            return pages.full_page(
+                code_name=code.name, title=code.landing_title, notice=code.landing_notice, language=language
+            )
+        case Limited(seconds=seconds):
+            return pages.limited_page(seconds=seconds, language=language)
+        case Preview(code=code):
+            return pages.preview_page(code_name=code.name, title=code.landing_title, language=language)
+        case Disabled(code=code):
+            return pages.disabled_page(code_name=code.name, title=code.landing_title, language=language)
+        case NotOpen(code=code, opens_at=opens_at):
+            local = f"{opens_at.astimezone(zone(code.time_zone)):%Y-%m-%d %H:%M}"
+            return pages.not_open_page(code_name=code.name, title=code.landing_title, opens_at=local, language=language)
+        case Ended(code=code):
+            return pages.ended_page(code_name=code.name, title=code.landing_title, language=language)
+        case _:
+            assert_never(outcome)
+
+
+def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) -> bytes:
+    """Say the same to a mini program."""
+    head = head_of(outcome)
+    target = outcome.target if isinstance(outcome, Given) else None
+    url = _url_of(outcome)
+    if url is not None and isinstance(outcome, Given | Elsewhere):
+        url, _ = goal_of(outcome.code, url, visit)
+    image = _image_path(outcome, token)
+    options: list[dict[str, str | None]] = []
+    if isinstance(outcome, Menu):
+        options = [
+            {"label": one.label, "hint": one.hint, "url": f"{public_url}/{outcome.slug}/{one.number}"}
+            for one in outcome.code.options
+        ]
+    body: dict[str, object] = {
+        "outcome": head.outcome,
+        "code": {"name": head.code.name, "kind": head.code.kind} if head.code else None,
+        "target": target
+        and {
+            "id": target.id,
+            "name": target.name,
+            "kind": target.kind,
+            "expires_at": target.expires_at and target.expires_at.isoformat(),
+        },
+        "qr_image": image and public_url + image,
+        "url": url,
+        "seat": token,
+        "options": options,
+    }
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def _goal_page(visit: Visit, outcome: Given | Elsewhere, token: str | None, language: pages.Language) -> bytes:
+    code, desktop = outcome.code, visit.browser.desktop
+    url = _url_of(outcome)
+    if url is not None:
+        return pages.tap_page(
+            code_name=code.name,
+            title=code.landing_title,
+            notice=code.landing_notice,
+            url=goal_of(code, url, visit)[0],
+            language=language,
+            desktop=desktop,
+        )
+    image = _image_path(outcome, token) or ""
+    if isinstance(outcome, Given):
+        return pages.qr_page(
+            code_name=code.name,
+            title=code.landing_title,
+            notice=code.landing_notice,
+            target_name=outcome.target.name,
+            kind=outcome.target.kind,
+            image_url=image,
+            language=language,
+            desktop=desktop,
+        )
+    return pages.static_page(
+        code_name=code.name,
+        title=code.landing_title,
+        message=outcome.goal.message,
+        image_url=image,
+        kind=_kind_of(outcome.goal.payload or ""),
+        language=language,
+        desktop=desktop,
+    )
+
+
+def _url_of(outcome: Outcome) -> str | None:
+    """Tell where an outcome leads by itself, if it does."""
+    if isinstance(outcome, Given):
+        return outcome.payload() if outcome.code.kind is CodeKind.LINK else None
+    return outcome.goal.url if isinstance(outcome, Elsewhere) else None
+
+
+def _image_path(outcome: Outcome, token: str | None) -> str | None:
+    if _url_of(outcome) is not None:
+        return None
+    if isinstance(outcome, Given):
+        return f"/{outcome.slug}/seat/{token}.png"
+    return f"/{outcome.code.slug}/fallback.png" if isinstance(outcome, Elsewhere) else None
+
+
+def _kind_of(payload: str) -> TargetKind | None:
+    try:
+        return classify(payload)
+    except UploadRefusal:
+        return None
