@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import telemetry
 from app.domain.token import Signer
@@ -39,7 +40,9 @@ class Web:
         )
         install_operations(api, self.parts.database, self.parts.redis)
         scanner = Scanner(self.parts.recaller, self.batcher, Signer(settings.secrets()), clock)
-        self.app: ASGIApp = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
+        app = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
+        # Here and not in the server, so that any server will do.
+        self.app: ASGIApp = ProxyHeadersMiddleware(app, settings.proxies())  # type: ignore[arg-type, assignment]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or live through the server's start and stop."""

@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,10 @@ class Settings:
     database_statement_seconds: float = _knob(30.0, "Time for one statement.")
     slugs_remembered: int = _knob(100_000, "Slugs one process remembers.")
     codes_remembered: int = _knob(2_000, "Codes one process remembers.")
+    trusted_proxies: str = _knob(
+        "127.0.0.1,::1",
+        "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",
+    )
     keep_alive_seconds: int = _knob(30, "Time an idle HTTP connection stays open.")
     shutdown_seconds: float = _knob(10.0, "Time for what is in flight when the process is told to stop.")
 
@@ -60,6 +65,8 @@ class Settings:
                 values[known[name].name] = _convert(name, known[name].type, text)
         if "public_url" in values:
             values["public_url"] = _origin(PREFIX + "PUBLIC_URL", values["public_url"])
+        for one in _listed(values.get("trusted_proxies", "")):
+            _check_network(PREFIX + "TRUSTED_PROXIES", one)
         return cls(**values)
 
     def environment(self) -> dict[str, str]:
@@ -77,6 +84,10 @@ class Settings:
         """Name where this machine reaches the service; one that listens everywhere is reached on loopback."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def proxies(self) -> list[str]:
+        """Name the proxies that are believed."""
+        return _listed(self.trusted_proxies)
 
     def secrets(self) -> list[bytes]:
         """Name the signing secrets, the one that signs first.
@@ -125,6 +136,17 @@ def _origin(name: str, text: str) -> str:
             f"{name}={text!r} must look like https://qr.example.com: it is printed in front of every slug."
         )
     return bare
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def _check_network(name: str, text: str) -> None:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{name} holds {text!r}, which is no address and no network such as 10.0.0.0/8.") from None
 
 
 def _convert(name: str, kind: Any, text: str) -> Any:

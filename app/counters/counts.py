@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from app.counters import keys
 from app.counters.scripts import REBASE
 from app.counters.server import away
-from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,19 @@ async def read(
         for target, taken, held, members in zip(targets, values[::3], values[1::3], values[2::3], strict=True)
         if taken is not None
     }
+
+
+async def adds(redis: Redis, workspace: WorkspaceId, day: int, accounts: Sequence[AccountId]) -> dict[AccountId, int]:
+    """Read how often some accounts were added on one local day; one the counters know nothing of is left out.
+
+    Units: `day` in days since 1970-01-01.
+    Raises: CountersAway.
+    """
+    if not accounts:
+        return {}
+    with away():
+        values = await redis.hmget(keys.adds(workspace, day), list(accounts))
+    return {account: int(value) for account, value in zip(accounts, values, strict=True) if value is not None}
 
 
 async def known(redis: Redis, workspace: WorkspaceId, code: CodeId) -> frozenset[TargetId]:

@@ -231,17 +231,10 @@ def choose(
     """
     candidates = proposal.candidates
 
-    def places(i: int) -> int:
-        return taken.get(candidates[i].target, 0)
-
     def load(i: int) -> int:
-        return places(i) + candidates[i].handicap
+        return taken.get(candidates[i].target, 0) + candidates[i].handicap
 
-    open_ = [
-        i
-        for i, one in enumerate(candidates)
-        if places(i) < one.ceiling and (not one.account or adds.get(one.account, 0) < one.cap)
-    ]
+    open_ = with_room(proposal, taken, adds)
     if not open_:
         return None
     match proposal.strategy:
@@ -255,6 +248,25 @@ def choose(
             return best
         case Strategy.RANDOM:
             return _drawn(candidates, open_, chance)
+
+
+def with_room(proposal: Proposal, taken: Mapping[TargetId, int], adds: Mapping[AccountId, int]) -> list[int]:
+    """List the candidates that have room under both of their ceilings."""
+    return [
+        i
+        for i, one in enumerate(proposal.candidates)
+        if taken.get(one.target, 0) < one.ceiling and not _capped(one, adds)
+    ]
+
+
+def why_nobody(proposal: Proposal, taken: Mapping[TargetId, int], adds: Mapping[AccountId, int]) -> TargetState:
+    """Tell why nobody has room, when no candidate of a complete proposal has."""
+    capped = any(taken.get(one.target, 0) < one.ceiling and _capped(one, adds) for one in proposal.candidates)
+    return TargetState.CAPPED if capped else proposal.why
+
+
+def _capped(one: Candidate, adds: Mapping[AccountId, int]) -> bool:
+    return bool(one.account) and adds.get(one.account, 0) >= one.cap
 
 
 def _drawn(candidates: Sequence[Candidate], open_: Sequence[int], chance: float) -> int:

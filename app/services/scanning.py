@@ -13,21 +13,18 @@ from typing import Final
 
 from app.counters.claims import Ask
 from app.domain import limits
+from app.domain.access import Declined, decline
 from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Target, TargetId
 from app.domain.errors import CountersAway, StoreAway
 from app.domain.event import AGAIN, EventKind
 from app.domain.outcome import (
     Closed,
-    Disabled,
     Elsewhere,
-    Ended,
     Full,
     Given,
     Limited,
     Menu,
-    NotOpen,
     Outcome,
-    OutsideWechat,
     Preview,
     Unavailable,
     Unknown,
@@ -36,7 +33,6 @@ from app.domain.outcome import (
 from app.domain.rotation import Verdict, propose_only
 from app.domain.seat import Claimed, Seat
 from app.domain.token import Signer
-from app.domain.visitor import Browser, Client
 from app.services.batching import Batcher
 from app.services.recalling import Entry, Recaller
 from app.store.snapshots import Printed
@@ -137,7 +133,7 @@ class Scanner:
         for _ in range(_ATTEMPTS):
             now = self._clock()
             option = next((one for one in entry.code.options if one.number == number), None)
-            if option is None or _decline(way, entry.code, now) is not None:
+            if option is None or _declined(way, entry.code, now) is not None:
                 # What was printed for an option that is gone shows the menu: never a dead end.
                 return await self._enter(way, entry)
             note = Ask.note(EventKind.OPTION, way.channel, "", way.visit.browser.client, str(number))
@@ -188,7 +184,7 @@ class Scanner:
     async def _try(self, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
         """Ask once; None when what was asked is out of date, or there is more to offer."""
         way, code, client = quest.way, entry.code, quest.way.visit.browser.client
-        declined = _decline(way, code, now) or (None if quest.claimed else self._sent_on(way, code))
+        declined = _declined(way, code, now) or (None if quest.claimed else self._sent_on(way, code))
         if declined is not None:
             kind, detail, outcome = declined
             answer = await self._batcher.ask(entry, None, Ask.note(kind, way.channel, "", client, detail))
@@ -246,7 +242,7 @@ class Scanner:
             return replace(outcome, fallback=True)
         return Full(code) if isinstance(outcome, Closed) else outcome
 
-    def _sent_on(self, way: "_Way", code: Code) -> "_Declined | None":
+    def _sent_on(self, way: "_Way", code: Code) -> Declined | None:
         """Tell whether a visitor without a place here has one in the code that he was once sent on to."""
         goal = code.fallback.code if code.fallback else None
         carried = self._signer.read(goal, way.visit.tokens.get(goal, "")) if goal else None
@@ -301,7 +297,7 @@ class Scanner:
         A place that is only held is not shown: nobody could note that it was seen, so it would be given again.
         """
         now = self._clock()
-        declined = _decline(way, code, now)
+        declined = _declined(way, code, now)
         if declined is not None:
             return declined[2] or Unavailable()
         target = _shown(code, claimed.seat, now) if claimed else None
@@ -331,27 +327,8 @@ class _Quest:
     lost: TargetId | None = None
 
 
-_Declined = tuple[EventKind, str, Outcome | None]
-
-
-def _decline(way: _Way, code: Code, now: datetime) -> _Declined | None:
-    """Tell what a visitor is told without being given anything, and how it is counted."""
-    visit = way.visit
-    if way.channel and way.channel not in code.channels:
-        return EventKind.ENDED, "channel", Ended(code)
-    if code.disabled:
-        return EventKind.DISABLED, "", Disabled(code)
-    if visit.preview:
-        return EventKind.PREVIEW, "", Preview(code)
-    if code.opens_at is not None and now < code.opens_at:
-        return (EventKind.FALLBACK if code.fallback else EventKind.NOT_OPEN), "not_open", NotOpen(code, code.opens_at)
-    if code.closes_at is not None and now >= code.closes_at:
-        return (EventKind.FALLBACK if code.fallback else EventKind.ENDED), "ended", Ended(code)
-    if code.wechat_only and not _phone_in_wechat(visit.browser):
-        return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
-    if code.kind is CodeKind.MENU:
-        return EventKind.MENU, "", Menu(code, way.slug)
-    return None
+def _declined(way: _Way, code: Code, now: datetime) -> Declined | None:
+    return decline(way.visit, way.slug, way.channel, code, now)
 
 
 def _shown(code: Code, seat: Seat, now: datetime) -> Target | None:
@@ -362,10 +339,6 @@ def _shown(code: Code, seat: Seat, now: datetime) -> Target | None:
 def _stuck_too_long(code: Code, claimed: Claimed, now: datetime) -> bool:
     """Tell whether a visitor has kept his place for as long as the code lets him come back to it."""
     return timedelta(seconds=int(now.timestamp()) - claimed.issued_at) >= timedelta(days=code.sticky_days)
-
-
-def _phone_in_wechat(browser: Browser) -> bool:
-    return browser.client in (Client.WECHAT, Client.WECOM, Client.DEVTOOLS) and not browser.desktop
 
 
 def _new_visitor() -> str:

@@ -50,6 +50,7 @@ STATUS: Final[Mapping[str, int]] = {
     "other_kind": 422,
     "reserved_slug": 422,
     "several_qr_codes": 422,
+    "unknown_channel": 422,
     "unreadable_image": 422,
     "unreadable_style": 422,
     "unsupported_kind": 422,

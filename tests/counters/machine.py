@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from app.counters import claims, counts, keys, versions
 from app.counters.claims import Ask, Block
 from app.domain.code import AccountId, CodeId, Strategy, TargetId, TargetState, WorkspaceId
-from app.domain.rotation import Candidate, Ledger, Proposal, Terms, Verdict
+from app.domain.rotation import Candidate, Ledger, Proposal, Terms, Verdict, why_nobody
 from app.domain.seat import Seat
 
 T = TypeVar("T")
@@ -126,14 +126,8 @@ class Machine(RuleBasedStateMachine):
             assert answer.verdict is Verdict.MORE
             return
         assert answer.verdict is Verdict.FULL
-        adds = self.life.ledger.adds_on(self.life.day)
-        taken = self.life.ledger.taken
-        capped = any(
-            c.account and adds.get(c.account, 0) >= c.cap and taken.get(c.target, 0) < c.ceiling
-            for c in proposal.candidates
-        )
-        [line] = self.life.told()[-1:]
-        assert line == f"f|c1|wechat|0...0.1.v|{'capped' if capped else proposal.why}"
+        why = why_nobody(proposal, self.life.ledger.taken, self.life.ledger.adds_on(self.life.day))
+        assert self.life.told()[-1] == f"f|c1|wechat|0...0.1.v|{why}"
 
     @rule(proposal=proposals, chance=chances, terms=terms, network=networks, left_out=marks)
     def somebody_scans(self, proposal: Proposal, chance: float, terms: Terms, network: str, left_out: str) -> None:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from app.qr.reader import Reader
 from app.services.editing import CodeEditor, Editing, Publisher
+from app.services.explaining import Explainer
 from app.services.keeping_keys import KeyKeeper
 from app.services.keeping_workspaces import WorkspaceKeeper
 from app.services.placing import TargetEditor
@@ -27,6 +28,7 @@ class ApiContext:
     targets: TargetEditor
     recounter: Recounter
     viewer: Viewer
+    explainer: Explainer
     printer: Printer
     keys: KeyKeeper
     workspaces: WorkspaceKeeper
@@ -54,6 +56,7 @@ class ApiContext:
             targets=TargetEditor(editing, reader),
             recounter=Recounter(editing),
             viewer=Viewer(database, redis),
+            explainer=Explainer(database, redis),
             printer=Printer(database, public_url.rstrip("/")),
             keys=KeyKeeper(database),
             workspaces=WorkspaceKeeper(database, redis),

@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.routing import APIRoute
 
-from app.web.api import codes, keys, prints, targets, workspace
+from app.web.api import codes, explain, keys, prints, targets, workspace
 from app.web.api.asking import BEARER
 from app.web.api.context import ApiContext
 from app.web.api.docs import install_docs
@@ -35,7 +35,7 @@ def build_api(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     api = APIRouter(prefix=API_PATH, dependencies=[Security(BEARER)])
-    for part in (codes, targets, prints, keys, workspace):
+    for part in (codes, explain, targets, prints, keys, workspace):
         api.include_router(part.router)
     app.include_router(api)
     install_errors(app)

@@ -1,0 +1,36 @@
+"""Say whom a code lets in (准入), before anything is given: who, when, through which channel."""
+
+from datetime import datetime
+
+from app.domain.code import Code, CodeKind, Slug
+from app.domain.event import EventKind
+from app.domain.outcome import Disabled, Ended, Menu, NotOpen, Outcome, OutsideWechat, Preview, Visit
+from app.domain.visitor import Browser, Client
+
+Declined = tuple[EventKind, str, Outcome | None]
+
+
+def decline(visit: Visit, slug: Slug, channel: int, code: Code, now: datetime) -> Declined | None:
+    """Tell what a visitor is told without being given anything, and how it is counted; None when nothing bars him.
+
+    Shapes: `slug` and `channel` by which he came to this code; an event of kind `fallback` sends him on.
+    """
+    if channel and channel not in code.channels:
+        return EventKind.ENDED, "channel", Ended(code)
+    if code.disabled:
+        return EventKind.DISABLED, "", Disabled(code)
+    if visit.preview:
+        return EventKind.PREVIEW, "", Preview(code)
+    if code.opens_at is not None and now < code.opens_at:
+        return (EventKind.FALLBACK if code.fallback else EventKind.NOT_OPEN), "not_open", NotOpen(code, code.opens_at)
+    if code.closes_at is not None and now >= code.closes_at:
+        return (EventKind.FALLBACK if code.fallback else EventKind.ENDED), "ended", Ended(code)
+    if code.wechat_only and not _phone_in_wechat(visit.browser):
+        return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
+    if code.kind is CodeKind.MENU:
+        return EventKind.MENU, "", Menu(code, slug)
+    return None
+
+
+def _phone_in_wechat(browser: Browser) -> bool:
+    return browser.client in (Client.WECHAT, Client.WECOM, Client.DEVTOOLS) and not browser.desktop
