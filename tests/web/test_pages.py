@@ -3,9 +3,9 @@
 import re
 import timeit
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
-from html.parser import HTMLParser
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,47 +16,11 @@ from app.domain.payload import TargetKind
 from app.web import pages
 from app.web.pages import Language
 
-SIZE_LIMIT: Final = 14_000
-USUAL: Final[dict[str, Any]] = {
-    "code_name": "Poster 12",
-    "title": "夏日读书会",
-    "notice": "进群后请改昵称。",
-    "target_name": "读书会 3 群",
-    "kind": TargetKind.WECHAT_GROUP,
-    "image_url": "/k7m2xqd/seat/token.png",
-    "language": Language.ZH,
-    "desktop": False,
-}
-# Quotes take five bytes when escaped; outside the BMP, four bytes a character and nothing to escape.
-LONG_WORDS: Final = ["'", "&", "𠮷", "\U0001f468\u200d", "\u202e", "\n", "W"]
+from .reader import CONTACT, LONG_WORDS, MENU, SIZE_LIMIT, TAP, USUAL, Reader
 
 
-class Reader(HTMLParser):
-    """Read a page as a browser would: every element, every attribute, every text."""
-
-    def __init__(self, page: bytes) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(page.decode())
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        return "".join(self.texts)
-
-
-def every_page(language: Language, text: str = "夏日读书会", url: str = "https://huoma.example/k7m2xqd") -> list[bytes]:
-    """Write every page there is, with one text wherever a marketer may type, and one URL wherever there is one."""
+def pages_with_a_picture(language: Language, text: str = "夏日读书会") -> list[bytes]:
+    """Write every page that shows a QR, with one text wherever a marketer may type."""
     named: Any = {"code_name": text, "title": text, "language": language}
     return [
         *(
@@ -66,6 +30,24 @@ def every_page(language: Language, text: str = "夏日读书会", url: str = "ht
             for kind in TargetKind
             for desktop in (False, True)
         ),
+        *(
+            pages.static_page(**named, message=message, kind=kind, image_url="/k7m2xqd/x.png", desktop=desktop)
+            for kind in (*TargetKind, None)
+            for message in (text, None)
+            for desktop in (False, True)
+        ),
+    ]
+
+
+def other_pages(
+    language: Language, text: str = "夏日读书会", url: str = "https://huoma.example/k7m2xqd"
+) -> list[bytes]:
+    """Write every page without a QR, with one text wherever a marketer may type, and one URL wherever there is one."""
+    named: Any = {"code_name": text, "title": text, "language": language}
+    return [
+        pages.menu_page(**named, notice=text, options=[(text[:100], text[:100], "/k7m2xqd/1")]),
+        pages.menu_page(**named, notice=None, options=[(text[:100], None, "/k7m2xqd/1")]),
+        *(pages.tap_page(**named, notice=text, url=url, desktop=desktop) for desktop in (False, True)),
         pages.full_page(**named),
         pages.preview_page(**named),
         pages.outside_wechat_page(**named, url=url, desktop=False),
@@ -74,7 +56,14 @@ def every_page(language: Language, text: str = "夏日读书会", url: str = "ht
         pages.unavailable_page(seconds=5, language=language),
         pages.unknown_page(language=language),
         pages.closed_page(language=language),
+        pages.disabled_page(**named),
+        pages.not_open_page(**named, opens_at="2026-12-01 10:00"),
+        pages.ended_page(**named),
     ]
+
+
+def every_page(language: Language, text: str = "夏日读书会", url: str = "https://huoma.example/k7m2xqd") -> list[bytes]:
+    return [*pages_with_a_picture(language, text), *other_pages(language, text, url)]
 
 
 @pytest.mark.parametrize("language", Language)
@@ -147,15 +136,13 @@ def test_no_page_names_another_host_or_holds_what_the_policy_would_stop(language
 
 
 @pytest.mark.parametrize("language", Language)
-def test_a_page_has_one_picture_only_where_a_place_was_given(language: Language) -> None:
-    given_place, others = every_page(language)[: 2 * len(TargetKind)], every_page(language)[2 * len(TargetKind) :]
-
-    for page in map(Reader, given_place):
+def test_a_page_has_one_picture_only_where_there_is_a_code_to_show(language: Language) -> None:
+    for page in map(Reader, pages_with_a_picture(language)):
         (image,) = page.all("img")
         assert int(image["width"] or 0) == int(image["height"] or 0) >= 240
         assert image["alt"]
         assert {"href": ""} in page.all("a")
-    assert all(Reader(page).all("img") == [] for page in others)
+    assert all(Reader(page).all("img") == [] for page in other_pages(language))
 
 
 @pytest.mark.parametrize("language", Language)
@@ -291,9 +278,14 @@ def test_no_header_breaks_the_choice_of_a_language(header: str) -> None:
     assert pages.read_language(header) in Language
 
 
-def test_a_page_for_one_more_visitor_costs_microseconds() -> None:
-    pages.qr_page(**USUAL)
+@pytest.mark.parametrize(
+    ("write", "usual"),
+    [(pages.qr_page, USUAL), (pages.static_page, CONTACT), (pages.tap_page, TAP), (pages.menu_page, MENU)],
+    ids=["qr", "static", "tap", "menu"],
+)
+def test_a_page_for_one_more_visitor_costs_microseconds(write: Callable[..., bytes], usual: dict[str, Any]) -> None:
+    write(**usual)
 
-    seconds = min(timeit.repeat(lambda: pages.qr_page(**USUAL), number=1_000, repeat=7)) / 1_000
+    seconds = min(timeit.repeat(lambda: write(**usual), number=1_000, repeat=7)) / 1_000
 
     assert seconds < 60e-6
