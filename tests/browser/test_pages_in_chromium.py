@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -24,6 +25,13 @@ WINDOWS_WECHAT: Final = (
     "NetType/WIFI MicroMessenger/7.0.20.1781(0x6700143B) WindowsWechat(0x63090a13) XWEB/16467 Flue"
 )
 WORST_NOTICE: Final = ("每天只进一次\n" * 40 + "W" * 220)[:500]
+
+
+NAMED: Final[dict[str, Any]] = {
+    "code_name": "夏日读书会",
+    "title": "夏日读书会 · 新朋友请进",
+    "language": Language.ZH,
+}
 
 
 def picture() -> bytes:
@@ -53,16 +61,46 @@ def site(body: bytes, language: Language = Language.ZH, image: bytes | None = No
 
 def qr_page(**changes: Any) -> bytes:
     usual: dict[str, Any] = {
-        "code_name": "夏日读书会",
-        "title": "夏日读书会 · 新朋友请进",
+        **NAMED,
         "notice": "进群后请把昵称改成“城市 + 名字”。",
         "target_name": "读书会 3 群",
         "kind": TargetKind.WECHAT_GROUP,
         "image_url": "/code.png",
-        "language": Language.ZH,
         "desktop": False,
     }
     return pages.qr_page(**usual | changes)
+
+
+def static_page(**changes: Any) -> bytes:
+    usual: dict[str, Any] = {
+        **NAMED,
+        "message": "今天的群都满了，先加店长微信，她会拉你进下一个群。",
+        "image_url": "/code.png",
+        "kind": TargetKind.WECHAT_PERSONAL,
+        "desktop": False,
+    }
+    return pages.static_page(**usual | changes)
+
+
+def menu_page(**changes: Any) -> bytes:
+    options = [(f"{i} 号门店", "周末有活动" if i % 2 else None, f"/menu/{i}") for i in range(1, 9)]
+    usual: dict[str, Any] = {**NAMED, "notice": None, "options": options}
+    return pages.menu_page(**usual | changes)
+
+
+def tap_page(**changes: Any) -> bytes:
+    usual: dict[str, Any] = {**NAMED, "notice": None, "url": "/mini", "desktop": False}
+    return pages.tap_page(**usual | changes)
+
+
+async def tap(page: Page, selector: str) -> None:
+    """Put a finger on the middle of an element; unlike a click of a script, this works on pages without scripts."""
+    document = await page.call("DOM.getDocument")
+    node = await page.call("DOM.querySelector", nodeId=document["root"]["nodeId"], selector=selector)
+    corners = (await page.call("DOM.getBoxModel", nodeId=node["nodeId"]))["model"]["border"]
+    point = {"x": (corners[0] + corners[4]) / 2, "y": (corners[1] + corners[5]) / 2}
+    for kind in ("mousePressed", "mouseReleased"):
+        await page.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **point)
 
 
 def read(screen: Image.Image) -> list[str]:
@@ -91,10 +129,11 @@ async def picture_on_screen(page: Page) -> dict[str, float]:
 @pytest.mark.parametrize("language", Language)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [SMALL_PHONE, LARGE_PHONE], ids=["320x568", "412x915"])
+@pytest.mark.parametrize("write", [qr_page, static_page])
 async def test_the_code_can_be_read_from_the_screen_and_all_fits_without_scrolling(
-    chromium: Chromium, serve: Serve, size: Size, language: Language, *, dark: bool
+    chromium: Chromium, serve: Serve, write: Callable[..., bytes], size: Size, language: Language, *, dark: bool
 ) -> None:
-    origin = await serve(site(qr_page(language=language), language, picture()))
+    origin = await serve(site(write(language=language), language, picture()))
 
     async with chromium.page(size, WECHAT_IOS, dark=dark) as page:
         await page.go(origin)
@@ -118,11 +157,19 @@ async def test_the_code_can_be_read_from_the_screen_and_all_fits_without_scrolli
 
 
 @pytest.mark.parametrize("size", [SMALL_PHONE_IN_WECHAT, SMALL_PHONE, LARGE_PHONE], ids=str)
+@pytest.mark.parametrize(
+    ("write", "texts"),
+    [
+        (qr_page, {"notice": WORST_NOTICE, "target_name": "W" * 100}),
+        (static_page, {"message": WORST_NOTICE}),
+        (static_page, {"message": "先" * 80}),
+    ],
+    ids=["qr", "static-folded", "static-unfolded"],
+)
 async def test_the_longest_texts_do_not_push_the_code_or_the_call_off_the_screen(
-    chromium: Chromium, serve: Serve, size: Size
+    chromium: Chromium, serve: Serve, write: Callable[..., bytes], texts: dict[str, str], size: Size
 ) -> None:
-    texts = {"title": "很长的标题" * 100, "notice": WORST_NOTICE, "target_name": "W" * 100}
-    origin = await serve(site(qr_page(**texts), image=picture()))
+    origin = await serve(site(write(title="很长的标题" * 100, **texts), image=picture()))
 
     async with chromium.page(size) as page:
         await page.go(origin)
@@ -135,8 +182,11 @@ async def test_the_longest_texts_do_not_push_the_code_or_the_call_off_the_screen
     assert sideways == 0
 
 
-async def test_a_phone_held_sideways_still_shows_the_whole_code(chromium: Chromium, serve: Serve) -> None:
-    origin = await serve(site(qr_page(), image=picture()))
+@pytest.mark.parametrize("write", [qr_page, static_page])
+async def test_a_phone_held_sideways_still_shows_the_whole_code(
+    chromium: Chromium, serve: Serve, write: Callable[..., bytes]
+) -> None:
+    origin = await serve(site(write(), image=picture()))
 
     async with chromium.page((667, 331)) as page:
         image = await picture_on_screen(await page.go(origin))
@@ -176,6 +226,85 @@ async def test_what_a_marketer_typed_never_runs(chromium: Chromium, serve: Serve
     assert image["others"] == 0
     assert page.complaints == []
     assert {url.removeprefix(origin) for url in page.requests} <= {"/", "/code.png", "/favicon.ico"}
+
+
+async def test_what_a_marketer_typed_never_runs_on_a_page_of_links(chromium: Chromium, serve: Serve) -> None:
+    attack = "</a></b></summary></title><script>ran = 1</script><img src=/x onerror='ran = 1'>\" onclick=\"ran = 1"
+    texts = {"title": attack, "notice": attack * 4}
+    menu = await serve(site(menu_page(**texts, options=[(attack, attack, f"/menu/{attack}")])))
+    mini = await serve(site(tap_page(**texts, url="javascript:document.title=ran=1")))
+
+    async with chromium.page() as page:
+        shown = []
+        for origin in (menu, mini):
+            await page.go(origin)
+            await tap(page, "h1")
+            shown.append(await page.evaluate("[typeof ran, document.images.length, document.links.length]"))
+        before = list(page.complaints)
+        await tap(page, ".button")
+        ran = await page.evaluate("typeof ran")
+
+    assert shown == [["undefined", 0, 1]] * 2
+    assert before == []
+    assert ran == "undefined"
+    assert [words for words in page.complaints if "Content Security Policy" in words] == page.complaints != []
+
+
+@pytest.mark.parametrize("size", [SMALL_PHONE, LARGE_PHONE], ids=["320x568", "412x915"])
+async def test_every_option_of_a_menu_is_wide_and_high_enough_for_a_thumb(
+    chromium: Chromium, serve: Serve, size: Size
+) -> None:
+    options = [("上海", None, "/menu/1"), ("W" * 100, "W" * 100, "/menu/2"), ("تقنية", "选" * 100, "/menu/3")] * 16
+    origin = await serve(site(menu_page(title="W" * 100, notice=WORST_NOTICE, options=options)))
+
+    async with chromium.page(size) as page:
+        await page.go(origin)
+        boxes = await page.evaluate("""[...document.links].map(link => {
+            const box = link.getBoundingClientRect(), texts = [...link.children];
+            return [box.width, box.height, Math.max(...texts.map(text => text.scrollWidth - text.clientWidth))];
+        })""")
+        first = await page.evaluate("document.links[0].getBoundingClientRect().bottom")
+        sideways = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+    assert len(boxes) == 48
+    assert all(width >= 288 and height >= 48 and cut == 0 for width, height, cut in boxes)
+    assert first <= size[1]
+    assert sideways == 0
+    assert page.complaints == []
+
+
+async def test_without_javascript_an_option_a_mini_program_and_a_folded_text_open_by_a_tap(
+    chromium: Chromium, serve: Serve
+) -> None:
+    menu, mini = await serve(site(menu_page())), await serve(site(tap_page()))
+    folded = await serve(site(static_page(message=WORST_NOTICE), image=picture()))
+
+    async with chromium.page(scripts=False) as page:
+        await page.go(menu)
+        await tap(page, "li:nth-child(3) a")
+        await page.loaded()
+        await page.go(mini)
+        await tap(page, ".button")
+        await page.loaded()
+        await page.go(folded)
+        closed = await page.call("Page.getLayoutMetrics")
+        await tap(page, "summary")
+        opened = await page.call("Page.getLayoutMetrics")
+
+    assert {f"{menu}/menu/3", f"{mini}/mini"} <= set(page.requests)
+    assert closed["cssContentSize"]["height"] == LARGE_PHONE[1]
+    assert opened["cssContentSize"]["height"] > 1.5 * LARGE_PHONE[1]
+
+
+async def test_a_computer_is_asked_to_open_the_mini_program_on_the_phone(chromium: Chromium, serve: Serve) -> None:
+    origin = await serve(site(tap_page(desktop=True)))
+
+    async with chromium.page((1280, 800), WINDOWS_WECHAT, scale=1) as page:
+        await page.go(origin)
+        text, buttons = await page.evaluate("[document.body.innerText, document.querySelectorAll('.button').length]")
+
+    assert "小程序要在手机上打开" in text
+    assert buttons == 0
 
 
 async def test_the_policy_stops_what_escaping_would_let_through(chromium: Chromium, serve: Serve) -> None:
@@ -246,6 +375,12 @@ async def test_every_other_page_fits_the_smallest_phone_in_silence(
         pages.unavailable_page(seconds=60, language=language),
         pages.unknown_page(language=language),
         pages.closed_page(language=language),
+        pages.disabled_page(**texts),
+        pages.not_open_page(**texts, opens_at="2026-12-01 10:00"),
+        pages.ended_page(**texts),
+        pages.tap_page(**texts, notice=None, url="weixin://dl/business/?t=x", desktop=False),
+        pages.tap_page(**texts, notice=None, url="weixin://dl/business/?t=x", desktop=True),
+        pages.menu_page(**texts, notice=None, options=[("上海", None, "/menu/1"), ("W" * 60, "W" * 90, "/menu/2")]),
     ]
     origins = await asyncio.gather(*(serve(site(body, language)) for body in bodies))
 
