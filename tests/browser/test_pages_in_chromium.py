@@ -190,8 +190,10 @@ async def test_a_phone_held_sideways_still_shows_the_whole_code(
 
     async with chromium.page((667, 331)) as page:
         image = await picture_on_screen(await page.go(origin))
+        call_ends = await page.evaluate("document.querySelector('.call').getBoundingClientRect().bottom")
 
     assert min(image["top"], image["bottom"]) >= 0
+    assert call_ends <= 331
 
 
 async def test_a_computer_shows_a_code_for_the_phone(chromium: Chromium, serve: Serve) -> None:
