@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from app.domain.payload import TargetKind
 from app.web.words import EN, ZH
 
-# A page is some 7 kB, so a full cache is some 7 MB a worker; a code takes one page per language and kind of device.
+# A page is some 8 kB, so a full cache is some 8 MB a worker; a code takes one page per language and kind of device.
 _CACHED_PAGES: Final = 1024
 # A menu has a page for each of its slugs, and may be ten times as long.
 _CACHED_MENUS: Final = 128
