@@ -6,7 +6,7 @@ gives another place, and whoever reads waits for the lock: so the next scan sees
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from app.counters import keys, versions
 from app.counters.server import away
 from app.domain import ids, limits
-from app.domain.code import SLUG_ALPHABET, CodeId, CodeKind, Slug, Strategy, WorkspaceId, check_slug
+from app.domain.code import SLUG_ALPHABET, CodeId, Slug, check_slug
 from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.services.once import Once
 from app.store import codes
@@ -25,7 +25,7 @@ from app.store.database import Database, Writing
 from app.telemetry import say
 
 # 30^7 slugs: with a million codes printed, the chance to miss this often in a row is 10^-21.
-_SLUG_TRIES: Final = 5
+SLUG_TRIES: Final = 5
 
 # The versions that a caller has seen and agrees to change (If-Match); None is any.
 Versions = frozenset[int] | None
@@ -48,21 +48,6 @@ class Publisher(Protocol):
 
         Raises: CountersAway, StoreAway — the next scan does the same.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class CodeDraft:
-    """Hold what a marketer says about a new code."""
-
-    name: str
-    kind: CodeKind
-    strategy: Strategy
-    slug: str | None
-    hold_seconds: int
-    sticky_days: int
-    wechat_only: bool
-    landing_title: str | None
-    landing_notice: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,84 +102,21 @@ class Editing:
         """Put a new code in force."""
         await self._try(self._publisher.introduce, code)
 
+    async def announce_slug(self) -> None:
+        """Make processes that remember a chosen slug as unknown ask again."""
+        # Should Redis be away they cannot serve it anyhow, and the slug is there: the request must not fail.
+        try:
+            with away():
+                await self.redis.incr(keys.SLUGS_MADE)
+        except CountersAway as error:
+            say("chosen_slug_not_announced", error=error)
+
     async def _try(self, publish: Callable[[CodeId], Awaitable[None]], code: CodeId) -> None:
         # What was written is kept, and no process knows better: the first scan that can will publish it.
         try:
             await publish(code)
         except (CountersAway, StoreAway) as error:
             say("publish_left_to_next_scan", code=code, error=error)
-
-
-class CodeEditor:
-    """Create, change and close codes."""
-
-    def __init__(self, editing: Editing) -> None:
-        self._editing = editing
-
-    async def create(
-        self, workspace: WorkspaceId, draft: CodeDraft, now: datetime, once: Once[CodeRecord]
-    ) -> CodeRecord:
-        """Create a code, under the slug it asks for or one of our own.
-
-        Raises: Refusal `unsupported_kind`, `bad_slug`, `reserved_slug`, `slug_taken`; StoreAway.
-        """
-        if draft.kind is not CodeKind.GROUP:
-            raise Refusal("unsupported_kind", "Only codes of kind group can be created.", "kind")
-        for _ in range(_SLUG_TRIES):
-            slug = make_slug() if draft.slug is None else chosen_slug(draft.slug)
-            code = _new_code(workspace, draft, slug, now)
-            if await self._insert(code, once):
-                break
-            if draft.slug is not None:
-                raise Refusal("slug_taken", "This slug is or was in use. Choose another.", "slug")
-        else:
-            raise RuntimeError("every slug that was drawn is taken")
-        await self._editing.introduce(code.id)
-        if draft.slug is not None:
-            await self._announce_slug()
-        return code
-
-    async def change(
-        self, workspace: WorkspaceId, code: CodeId, values: Mapping[str, object], now: datetime, seen: Versions
-    ) -> CodeRecord:
-        """Change what a marketer may change of a code.
-
-        Raises: as `Editing.edit`.
-        """
-        async with self._editing.edit(
-            lambda tx: codes.lock(tx, workspace, code), now, seen=seen, values=values
-        ) as edit:
-            return edit.code
-
-    async def close(self, workspace: WorkspaceId, code: CodeId, now: datetime, seen: Versions) -> None:
-        """Close a code for good: its print answers 410, and its slug is never given again.
-
-        Raises: as `Editing.edit`.
-        """
-        await self.change(workspace, code, {"closed_at": now}, now, seen)
-
-    async def _insert(self, code: CodeRecord, once: Once[CodeRecord]) -> bool:
-        with suppress(_SlugTaken):
-            async with self._editing.database.writing() as tx:
-                await once.begin(tx)
-                if not await codes.insert(tx, code):
-                    raise _SlugTaken
-                await once.keep(tx, code)
-            return True
-        return False
-
-    async def _announce_slug(self) -> None:
-        # Processes that remember the slug as unknown ask again. Should Redis be away they cannot serve it anyhow, and
-        # the code is there: the request must not fail.
-        try:
-            with away():
-                await self._editing.redis.incr(keys.SLUGS_MADE)
-        except CountersAway as error:
-            say("chosen_slug_not_announced", error=error)
-
-
-class _SlugTaken(Exception):  # noqa: N818  # It undoes a transaction and is seen nowhere else.
-    """Leave a transaction without a trace."""
 
 
 def make_slug() -> Slug:
@@ -208,6 +130,11 @@ def chosen_slug(text: str) -> Slug:
         return check_slug(text)
     except Refusal as refusal:
         raise Refusal(refusal.code, refusal.detail, "slug") from None
+
+
+def slug_taken() -> Refusal:
+    """Refuse a slug that was ever given."""
+    return Refusal("slug_taken", "This slug is or was in use. Choose another.", "slug")
 
 
 def open_code(code: CodeRecord | None) -> CodeRecord:
@@ -239,23 +166,3 @@ def check_seen(version: int, seen: Versions) -> None:
 def new_id(now: datetime) -> str:
     """Make an id."""
     return ids.make_id(now, secrets.token_bytes(ids.ENTROPY_BYTES))
-
-
-def _new_code(workspace: WorkspaceId, draft: CodeDraft, slug: Slug, now: datetime) -> CodeRecord:
-    return CodeRecord(
-        id=CodeId(new_id(now)),
-        workspace_id=workspace,
-        name=draft.name,
-        kind=draft.kind,
-        strategy=draft.strategy,
-        slug=slug,
-        hold_seconds=draft.hold_seconds,
-        sticky_days=draft.sticky_days,
-        wechat_only=draft.wechat_only,
-        landing_title=draft.landing_title,
-        landing_notice=draft.landing_notice,
-        version=1,
-        created_at=now,
-        updated_at=now,
-        closed_at=None,
-    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain import limits
-from app.domain.code import CodeId, Display, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.code import CodeId, CodeKind, Display, Target, TargetId, TargetStatus, WorkspaceId
 from app.domain.errors import Refusal
 from app.domain.expiry import check_expiry
 from app.domain.payload import FACTS, TargetKind
@@ -13,7 +13,7 @@ from app.domain.workspace import Workspace
 from app.qr.reader import Reader
 from app.services.editing import Edit, Editing, Versions, check_seen, new_id, not_found, open_code
 from app.services.once import Once
-from app.services.uploading import Qr, Source, expiry_of, qr_of_text, read_source
+from app.services.uploading import Qr, Source, Taker, expiry_of, qr_of_text, read_source
 from app.store import codes, targets, workspaces
 from app.store.targets import Revision, TargetRecord
 
@@ -46,23 +46,24 @@ class BatchRefusal(Refusal):
 class TargetEditor:
     """Add, change, renew and remove targets."""
 
-    def __init__(self, editing: Editing, reader: Reader) -> None:
+    def __init__(self, editing: Editing, reader: Reader, public_url: str) -> None:
         self._editing = editing
         self._reader = reader
+        self._public_url = public_url
 
     async def add(
         self, workspace: WorkspaceId, code: CodeId, draft: TargetDraft, now: datetime, once: Once[list[TargetRecord]]
     ) -> TargetRecord:
         """Add one target.
 
-        Raises: as `Editing.edit`; UploadRefusal; Refusal `url_not_for_group`, `same_qr`, `already_expired`,
+        Raises: as `Editing.edit` and `read_source`; Refusal `no_targets_in_menu`, `same_qr`, `already_expired`,
         `expires_too_late`, `no_picture`, `too_many_targets`.
         """
         # Whose code it is comes first: nobody may make us decode pictures for a code that is not his.
-        settings = await self._settings(workspace, code)
-        qr = await read_source(self._reader, draft.source, settings, now)
+        taker = await self._taker(workspace, code)
+        qr = await read_source(self._reader, draft.source, taker, now)
         try:
-            return (await self._add([_prepare(draft, qr, settings, code, now)], now, once))[0]
+            return (await self._add([_prepare(draft, qr, taker.workspace, code, now)], now, once))[0]
         except BatchRefusal as refusal:
             raise refusal.rows[0] from None
 
@@ -76,15 +77,15 @@ class TargetEditor:
     ) -> list[TargetRecord]:
         """Add all of many targets given as text, or none.
 
-        Raises: as `Editing.edit`; BatchRefusal; Refusal `too_many_targets`.
+        Raises: as `Editing.edit`; BatchRefusal; Refusal `no_targets_in_menu`, `too_many_targets`.
         Cost: eight statements, whatever the number of targets.
         """
-        settings = await self._settings(workspace, code)
+        taker = await self._taker(workspace, code)
         prepared: list[_Prepared] = []
         refused: dict[int, Refusal] = {}
         for row, draft in enumerate(drafts):
             try:
-                prepared.append(_prepare(draft, qr_of_text(draft.source), settings, code, now))
+                prepared.append(_prepare(draft, qr_of_text(draft.source, taker), taker.workspace, code, now))
             except Refusal as refusal:
                 refused[row] = refusal
         if refused:
@@ -124,23 +125,22 @@ class TargetEditor:
     ) -> TargetRecord:
         """Give a target a fresh QR: a new revision and a new life; its places and its visitors stay.
 
-        Raises: as `Editing.edit`; UploadRefusal; Refusal `same_qr`, `other_kind`, `already_expired`,
-        `expires_too_late`, `no_picture`, `url_not_for_group`.
+        Raises: as `Editing.edit` and `read_source`; Refusal `same_qr`, `other_kind`, `already_expired`,
+        `expires_too_late`, `no_picture`.
         """
         async with self._editing.database.reading() as connection:
             record = await targets.find(connection, workspace, target)
             if record is None:
                 raise not_found()
-            open_code(await codes.find(connection, workspace, record.code_id))
-            settings = await workspaces.find(connection, workspace)
-        qr = await read_source(self._reader, source, settings, now)
-        dies_at = expiry_of(qr, settings, now)
+        taker = await self._taker(workspace, record.code_id)
+        qr = await read_source(self._reader, source, taker, now)
+        dies_at = expiry_of(qr, taker.workspace, now)
         lives_until = _lives_until(expires_at, dies_at, now, _where(qr))
         async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
             record = await self._locked(edit, target, seen)
             _check_renewal(record.target, qr)
             if await targets.payloads_there(edit.tx, workspace, edit.code.id, [qr.payload]):
-                raise same_qr(_where(qr))
+                raise same_qr(edit.code.kind, _where(qr))
             number = record.target.revision + 1
             await targets.insert_revision(edit.tx, workspace, _revision(target, number, qr, dies_at, now))
             values = {"payload": qr.payload, "revision": number, "expires_at": lives_until}
@@ -155,10 +155,12 @@ class TargetEditor:
             record = await self._locked(edit, target, seen)
             await targets.update(edit.tx, record, now, {"removed_at": now})
 
-    async def _settings(self, workspace: WorkspaceId, code: CodeId) -> Workspace:
+    async def _taker(self, workspace: WorkspaceId, code: CodeId) -> Taker:
         async with self._editing.database.reading() as connection:
-            open_code(await codes.find(connection, workspace, code))
-            return await workspaces.find(connection, workspace)
+            kind = open_code(await codes.find(connection, workspace, code)).kind
+            if kind is CodeKind.MENU:
+                raise Refusal("no_targets_in_menu", "A menu has options and no targets; put them behind its options.")
+            return Taker(await workspaces.find(connection, workspace), kind, self._public_url)
 
     async def _locked(self, edit: Edit, target: TargetId, seen: Versions) -> TargetRecord:
         record = await targets.find(edit.tx, edit.code.workspace_id, target)
@@ -176,7 +178,8 @@ class TargetEditor:
             if row.count + len(prepared) > limits.TARGETS_PER_CODE:
                 raise Refusal("too_many_targets", f"A code has at most {limits.TARGETS_PER_CODE} targets.")
             payloads = [one.revision.payload for one in prepared]
-            _check_fresh(payloads, await targets.payloads_there(edit.tx, workspace, code, payloads))
+            there = await targets.payloads_there(edit.tx, workspace, code, payloads)
+            _check_fresh(payloads, there, edit.code.kind)
             records = _in_row([one.record for one in prepared], row)
             await targets.insert(edit.tx, records, [one.revision for one in prepared])
             await once.keep(edit.tx, records)
@@ -194,8 +197,12 @@ def default_limit(kind: TargetKind, workspace: Workspace) -> int:
     return limits.UNLIMITED if FACTS[kind].member_limit is None else workspace.defaults.member_limit
 
 
-def same_qr(where: str | None = None) -> Refusal:
+def same_qr(kind: CodeKind, where: str | None = None) -> Refusal:
     """Refuse a QR that is there already: it would not be fresh."""
+    if kind is CodeKind.LINK:
+        return Refusal(
+            "same_qr", "This very link is there already; to have it given more often, raise its weight.", where
+        )
     return Refusal(
         "same_qr", "This very QR code is there already; open the group's QR page again and upload the new one.", where
     )
@@ -234,7 +241,9 @@ def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now
     return _Prepared(record, _revision(target.id, 1, qr, dies_at, now))
 
 
-def _where(qr: Qr) -> str | None:
+def _where(qr: Qr) -> str:
+    if qr.kind is TargetKind.LINK:
+        return "url"
     return "payload" if qr.picture is None else "image"
 
 
@@ -267,12 +276,12 @@ def _in_row(records: Sequence[TargetRecord], row: targets.Row) -> list[TargetRec
     return placed
 
 
-def _check_fresh(payloads: Sequence[str], there: frozenset[str]) -> None:
+def _check_fresh(payloads: Sequence[str], there: frozenset[str], kind: CodeKind) -> None:
     seen = set(there)
     refused = {}
     for row, payload in enumerate(payloads):
         if payload in seen:
-            refused[row] = same_qr()
+            refused[row] = same_qr(kind)
         seen.add(payload)
     if refused:
         raise BatchRefusal(refused)

@@ -1,12 +1,12 @@
-"""Draw the print (印刷码) of a code: the QR of its URL, which never changes."""
+"""Draw the print (印刷码) of a code, a channel or an option: the QR of its URL, which never changes."""
 
 import asyncio
 from typing import Final, Literal
 
-from app.domain.code import CodeId, WorkspaceId
+from app.domain.code import CodeId, Slug, WorkspaceId
 from app.qr.draw import PrintStyle, draw_png, draw_svg
-from app.services.editing import open_code
-from app.store import codes
+from app.services.editing import not_found, open_code
+from app.store import channels, codes, options
 from app.store.codes import CodeRecord
 from app.store.database import Database
 
@@ -31,9 +31,48 @@ class Printer:
         """
         async with self._database.reading() as connection:
             record = open_code(await codes.find(connection, workspace, code))
-        async with self._turn:
-            return await asyncio.to_thread(draw_png if form == "png" else draw_svg, self.url(record), style)
+        return await self._draw(self.url(record), style, form)
+
+    async def draw_channel(
+        self, workspace: WorkspaceId, code: CodeId, number: int, style: PrintStyle, form: Format
+    ) -> bytes:
+        """Draw the print of a channel.
+
+        Raises: as `draw`.
+        """
+        async with self._database.reading() as connection:
+            open_code(await codes.find(connection, workspace, code))
+            channel = await channels.find(connection, workspace, code, number)
+        if channel is None:
+            raise not_found()
+        return await self._draw(self.slug_url(channel.slug), style, form)
+
+    async def draw_option(
+        self, workspace: WorkspaceId, menu: CodeId, number: int, style: PrintStyle, form: Format
+    ) -> bytes:
+        """Draw the print of the link to one option of a menu.
+
+        Raises: as `draw`; a code that is no menu has no options.
+        """
+        async with self._database.reading() as connection:
+            record = open_code(await codes.find(connection, workspace, menu))
+            there = await options.list_all(connection, workspace, menu)
+        if number not in {option.number for option in there}:
+            raise not_found()
+        return await self._draw(self.option_url(record, number), style, form)
 
     def url(self, code: CodeRecord) -> str:
         """Give the URL that is printed."""
-        return f"{self._public_url}/{code.slug}"
+        return self.slug_url(code.slug)
+
+    def slug_url(self, slug: Slug) -> str:
+        """Give the URL that is printed for a slug."""
+        return f"{self._public_url}/{slug}"
+
+    def option_url(self, menu: CodeRecord, number: int) -> str:
+        """Give the URL that leads to one option of a menu."""
+        return f"{self.url(menu)}/{number}"
+
+    async def _draw(self, url: str, style: PrintStyle, form: Format) -> bytes:
+        async with self._turn:
+            return await asyncio.to_thread(draw_png if form == "png" else draw_svg, url, style)

@@ -1,20 +1,25 @@
-"""Turn what a marketer uploads (上传) into a QR: a picture is read, a payload classified."""
+"""Turn what a marketer uploads (上传) into a QR: a picture is read, a payload classified, a link checked."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from app.domain import limits
+from app.domain.code import CodeKind, Fallback
 from app.domain.errors import Refusal, UploadRefusal
 from app.domain.expiry import natural_expiry
-from app.domain.payload import TargetKind, classify
+from app.domain.payload import TargetKind, check_link, check_target_link, classify, leads_back, link_host
 from app.domain.workspace import Workspace
 from app.qr.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
 class Qr:
-    """Hold one QR that leads somewhere; `printed_on` and `name` are what a picture said around it."""
+    """Hold one QR that leads somewhere; `printed_on` and `name` are what a picture said around it.
+
+    Shapes: of a link, `payload` is its URL and `name` its host.
+    """
 
     payload: str
     kind: TargetKind
@@ -33,14 +38,35 @@ class Source:
     url: str | None = None
 
 
-async def read_source(reader: Reader, source: Source, workspace: Workspace, now: datetime) -> Qr:
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """Say for whom something was uploaded: a code of this kind, none of which leads back to `public_url`."""
+
+    workspace: Workspace
+    kind: CodeKind
+    public_url: str
+
+    def check(self, source: Source) -> None:
+        """Insist on what codes of this kind take.
+
+        Raises: Refusal `link_expected`, `qr_expected`.
+        """
+        if self.kind is CodeKind.LINK and source.url is None:
+            where = "image" if source.payload is None else "payload"
+            raise Refusal("link_expected", "A link code leads to web addresses; give a url instead.", where)
+        if self.kind is not CodeKind.LINK and source.url is not None:
+            raise Refusal("qr_expected", "This code shows QR codes; give an image or a payload instead.", "url")
+
+
+async def read_source(reader: Reader, source: Source, taker: Taker, now: datetime) -> Qr:
     """Read whatever was uploaded.
 
-    Raises: UploadRefusal — every code that one can have; Refusal `url_not_for_group`.
+    Raises: UploadRefusal — every code that one can have; Refusal as `Taker.check`, `bad_link`, `own_address`.
     """
     if source.image is None:
-        return qr_of_text(source)
-    day = now.astimezone(ZoneInfo(workspace.time_zone)).date()
+        return qr_of_text(source, taker)
+    taker.check(source)
+    day = now.astimezone(ZoneInfo(taker.workspace.time_zone)).date()
     try:
         seen = await reader.read(source.image, day)
     except UploadRefusal as refusal:
@@ -50,17 +76,56 @@ async def read_source(reader: Reader, source: Source, workspace: Workspace, now:
     return _checked(qr, "image")
 
 
-def qr_of_text(source: Source) -> Qr:
-    """Classify an uploaded text; a picture is none.
+def qr_of_text(source: Source, taker: Taker) -> Qr:
+    """Classify an uploaded text, or check a link; a picture is none.
 
     Raises: as `read_source`.
     """
-    if source.payload is None:
-        raise Refusal("url_not_for_group", "A group code shows QR codes; give an image or a payload instead.", "url")
+    taker.check(source)
+    if source.url is not None:
+        url = accept_link(source.url, check_target_link, taker.public_url, "url")
+        return Qr(url, TargetKind.LINK, name=_one_line(link_host(url)))
+    assert source.payload is not None
+    return accept_payload(source.payload, "payload")
+
+
+def accept_payload(payload: str, where: str) -> Qr:
+    """Accept the text of a QR that leads to a group or a contact.
+
+    Raises: UploadRefusal `unsupported_qr_kind`.
+    """
     try:
-        return _checked(Qr(source.payload, classify(source.payload)), "payload")
+        return _checked(Qr(payload, classify(payload)), where)
     except UploadRefusal as refusal:
-        raise UploadRefusal(refusal.code, refusal.detail, "payload") from refusal
+        raise UploadRefusal(refusal.code, refusal.detail, where) from refusal
+
+
+def accept_link(url: str, check: Callable[[str], str], public_url: str, where: str) -> str:
+    """Accept a link that leads away from here, fit for a header.
+
+    Raises: Refusal `bad_link`, `own_address`.
+    """
+    try:
+        link = check(url)
+    except Refusal as refusal:
+        raise Refusal(refusal.code, refusal.detail, where) from None
+    if leads_back(link, public_url):
+        raise Refusal(
+            "own_address", "This link leads back to this service; use a fallback or an option to another code.", where
+        )
+    return link
+
+
+def accept_fallback(fallback: Fallback, public_url: str) -> Fallback:
+    """Accept the link or the QR that a code falls back to; which codes there are is not known here.
+
+    Raises: Refusal `bad_link`, `own_address`; UploadRefusal `unsupported_qr_kind`.
+    """
+    if fallback.payload is not None:
+        accept_payload(fallback.payload, "fallback.payload")
+    if fallback.url is None:
+        return fallback
+    return replace(fallback, url=accept_link(fallback.url, check_link, public_url, "fallback.url"))
 
 
 def expiry_of(qr: Qr, workspace: Workspace, now: datetime) -> datetime | None:

@@ -1,72 +1,22 @@
 """Shape what the API gives."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
 from app.domain import limits
-from app.domain.code import CodeKind, Display, Strategy, TargetState, TargetStatus
+from app.domain.code import Display, TargetState, TargetStatus
 from app.domain.payload import TargetKind
 from app.domain.workspace import Scope, Workspace
 from app.services.viewing import TargetView
-from app.store.codes import CodeRecord
 from app.store.keys import ApiKey
-from app.web.schemas import LANDING, PAYLOAD, Landing, example
+from app.web.schemas import PAYLOAD, example
 
 T = TypeVar("T")
 
 ID: Final = "3kq0x9v7a2b4c6d8"
-_WHEN: Final = "2026-11-21T02:00:00Z"
-
-
-class CodeOut(BaseModel):
-    """A live code. `version` counts every edit of it and of its targets, and is its ETag."""
-
-    model_config = example(
-        id=ID, name="春日护肤交流群", kind="group", strategy="fill", slug="spring26", url="https://qr.example/spring26",
-        hold_seconds=90, sticky_days=30, wechat_only=False, landing=LANDING, version=1,
-        created_at=_WHEN, updated_at=_WHEN, closed_at=None,
-    )  # fmt: skip
-
-    id: str
-    name: str
-    kind: CodeKind
-    strategy: Strategy
-    slug: str
-    url: str
-    hold_seconds: int
-    sticky_days: int
-    wechat_only: bool
-    landing: Landing | None
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    closed_at: datetime | None
-
-    @classmethod
-    def of(cls, code: CodeRecord, url: Callable[[CodeRecord], str]) -> "CodeOut":
-        """Show a code."""
-        landing = None
-        if code.landing_title or code.landing_notice:
-            landing = Landing(title=code.landing_title, notice=code.landing_notice)
-        return cls(
-            id=code.id,
-            name=code.name,
-            kind=code.kind,
-            strategy=code.strategy,
-            slug=code.slug,
-            url=url(code),
-            hold_seconds=code.hold_seconds,
-            sticky_days=code.sticky_days,
-            wechat_only=code.wechat_only,
-            landing=landing,
-            version=code.version,
-            created_at=code.created_at,
-            updated_at=code.updated_at,
-            closed_at=code.closed_at,
-        )
+WHEN: Final = "2026-11-21T02:00:00Z"
 
 
 class TargetOut(BaseModel):
@@ -78,7 +28,7 @@ class TargetOut(BaseModel):
     model_config = example(
         id=ID, code_id=ID, name="1群", kind="wechat_group", status="live", state="live", member_limit=200, members=12,
         held=1, seen=30, taken=43, counts="live", weight=1, position=1024, expires_at="2026-11-28T01:00:00Z",
-        display="drawn", payload=PAYLOAD, revision=1, version=1, created_at=_WHEN, updated_at=_WHEN,
+        display="drawn", payload=PAYLOAD, revision=1, version=1, created_at=WHEN, updated_at=WHEN,
     )  # fmt: skip
 
     id: str
@@ -142,7 +92,7 @@ class KeyOut(BaseModel):
     """A key without its secret."""
 
     model_config = example(
-        id=ID, name="console", hint="hm_Zr4x", scope="write", created_at=_WHEN, expires_at=None, revoked_at=None
+        id=ID, name="console", hint="hm_Zr4x", scope="write", created_at=WHEN, expires_at=None, revoked_at=None
     )
 
     id: str
@@ -171,7 +121,7 @@ class MadeKeyOut(KeyOut):
     """A new key. `key` is shown this once and never again: a repeated request is answered with null there."""
 
     model_config = example(
-        id=ID, name="console", hint="hm_Zr4x", scope="write", created_at=_WHEN, expires_at=None, revoked_at=None,
+        id=ID, name="console", hint="hm_Zr4x", scope="write", created_at=WHEN, expires_at=None, revoked_at=None,
         key="hm_Zr4xPq81mVbT2sKd90LwYc7NfHgJ3aEuRo5iXzQt",
     )  # fmt: skip
 
@@ -191,7 +141,7 @@ class WorkspaceOut(BaseModel):
     """The workspace that the key belongs to."""
 
     model_config = example(
-        id=ID, name="春日", time_zone="Asia/Shanghai", version=1, created_at=_WHEN,
+        id=ID, name="春日", time_zone="Asia/Shanghai", version=1, created_at=WHEN,
         defaults={"expiry_margin_seconds": 3600, "member_limit": 200},
     )  # fmt: skip
 
@@ -223,10 +173,6 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T]
     next: str | None = Field(examples=["M2txMHg5djdhMmI0YzZkOA"])
-
-
-class CodePage(Page[CodeOut]):
-    """One page of codes, newest first."""
 
 
 class TargetPage(Page[TargetOut]):

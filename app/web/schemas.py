@@ -6,33 +6,26 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.domain import limits
-from app.domain.code import CodeKind, Display, Strategy, TargetStatus
+from app.domain.code import Display, TargetStatus
 from app.domain.workspace import Scope
-from app.services.editing import CodeDraft
 from app.services.placing import TargetDraft
 from app.services.uploading import Source
 from app.web.fields import (
     Chosen,
-    Flag,
-    HoldSeconds,
     Instant,
     Link,
     MarginSeconds,
     Name,
-    Notice,
     Payload,
     Places,
     Position,
-    StickyDays,
-    Title,
     Weight,
 )
 
 # Never seen: what a change leaves out is not among its values.
-_UNSET: Final[Any] = None
+UNSET: Final[Any] = None
 
 PAYLOAD: Final = "https://weixin.qq.com/g/AwYAA575yx8xm5MslfY5ubiheyEd7P4zDL_ak6J0kGODKdinZnLXicaBAg8WY1jz"
-LANDING: Final = {"title": "春日护肤交流群", "notice": "长按二维码进群"}
 
 
 def example(**fields: Any) -> ConfigDict:
@@ -40,7 +33,7 @@ def example(**fields: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [fields]})
 
 
-def _change_example(**fields: Any) -> ConfigDict:
+def change_example(**fields: Any) -> ConfigDict:
     """Describe a change: no field has a default, since what is left out stays as it is."""
 
     def describe(schema: dict[str, Any]) -> None:
@@ -63,57 +56,6 @@ class Change(BaseModel):
     def values(self) -> dict[str, Any]:
         """Give the fields that were sent."""
         return self.model_dump(exclude_unset=True)
-
-
-class Landing(BaseModel):
-    """What stands around the QR on the page."""
-
-    model_config = example(**LANDING)
-
-    title: Title | None = None
-    notice: Notice | None = None
-
-
-class NewCode(BaseModel):
-    """A live code to be created."""
-
-    model_config = example(name="春日护肤交流群", kind="group", strategy="fill", slug="spring26", landing=LANDING)
-
-    name: Name
-    kind: CodeKind = CodeKind.GROUP
-    strategy: Strategy = Strategy.FILL
-    slug: Chosen | None = Field(default=None, description="3 to 40 letters, digits, - or _; ours when left out.")
-    hold_seconds: HoldSeconds = limits.HOLD_SECONDS_DEFAULT
-    sticky_days: StickyDays = limits.STICKY_DAYS_DEFAULT
-    wechat_only: Flag = False
-    landing: Landing | None = None
-
-    def draft(self) -> CodeDraft:
-        """Say the same in the words of the services."""
-        landing = self.landing or Landing()
-        plain = self.model_dump(exclude={"landing"})
-        return CodeDraft(**plain, landing_title=landing.title, landing_notice=landing.notice)
-
-
-class CodeChange(Change):
-    """What to change of a code; its kind and its slug stay what they are."""
-
-    model_config = _change_example(name="春日护肤交流群 2", strategy="balance")
-
-    name: Name = Field(default=_UNSET)
-    strategy: Strategy = Field(default=_UNSET)
-    hold_seconds: HoldSeconds = Field(default=_UNSET)
-    sticky_days: StickyDays = Field(default=_UNSET)
-    wechat_only: Flag = Field(default=_UNSET)
-    landing: Landing | None = Field(default=_UNSET)
-
-    def values(self) -> dict[str, Any]:
-        """Give the columns to change."""
-        values = super().values()
-        if "landing" in values:
-            landing = values.pop("landing") or {}
-            values |= {"landing_title": landing.get("title"), "landing_notice": landing.get("notice")}
-        return values
 
 
 class TargetFields(BaseModel):
@@ -182,15 +124,15 @@ class FreshQr(FreshPicture, QrText):
 class TargetChange(Change):
     """What to change of a target; `null` for `member_limit` or `expires_at` is the default again."""
 
-    model_config = _change_example(status="paused")
+    model_config = change_example(status="paused")
 
-    name: Name = Field(default=_UNSET)
-    status: TargetStatus = Field(default=_UNSET)
-    member_limit: Places | None = Field(default=_UNSET)
-    expires_at: Instant | None = Field(default=_UNSET)
-    weight: Weight = Field(default=_UNSET)
-    position: Position = Field(default=_UNSET)
-    display: Display = Field(default=_UNSET)
+    name: Name = Field(default=UNSET)
+    status: TargetStatus = Field(default=UNSET)
+    member_limit: Places | None = Field(default=UNSET)
+    expires_at: Instant | None = Field(default=UNSET)
+    weight: Weight = Field(default=UNSET)
+    position: Position = Field(default=UNSET)
+    display: Display = Field(default=UNSET)
 
 
 class HeadCount(BaseModel):
@@ -214,17 +156,17 @@ class NewKey(BaseModel):
 class DefaultsChange(Change):
     """What to change of the defaults; targets that are there stay as they are."""
 
-    model_config = _change_example(expiry_margin_seconds=7200)
+    model_config = change_example(expiry_margin_seconds=7200)
 
-    expiry_margin_seconds: MarginSeconds = Field(default=_UNSET)
-    member_limit: Places = Field(default=_UNSET, description="Places in a group.")
+    expiry_margin_seconds: MarginSeconds = Field(default=UNSET)
+    member_limit: Places = Field(default=UNSET, description="Places in a group.")
 
 
 class WorkspaceChange(Change):
     """What to change of the workspace."""
 
-    model_config = _change_example(time_zone="Asia/Shanghai", defaults={"expiry_margin_seconds": 7200})
+    model_config = change_example(time_zone="Asia/Shanghai", defaults={"expiry_margin_seconds": 7200})
 
-    name: Name = Field(default=_UNSET)
-    time_zone: Chosen = Field(default=_UNSET)
-    defaults: DefaultsChange = Field(default=_UNSET)
+    name: Name = Field(default=UNSET)
+    time_zone: Chosen = Field(default=UNSET)
+    defaults: DefaultsChange = Field(default=UNSET)

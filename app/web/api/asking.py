@@ -59,6 +59,7 @@ _id = Path(pattern=ids.PATTERN, examples=[ID])
 CodePath = Annotated[CodeId, _id]
 TargetPath = Annotated[TargetId, _id]
 KeyPath = Annotated[KeyId, _id]
+NumberPath = Annotated[int, Path(ge=1, le=limits.OPTION_NUMBER_MAX, examples=[1])]
 
 
 def _if_match(

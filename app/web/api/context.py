@@ -8,8 +8,11 @@ from typing import Self
 from redis.asyncio import Redis
 
 from app.qr.reader import Reader
-from app.services.editing import CodeEditor, Editing, Publisher
+from app.services.arranging import MenuEditor
+from app.services.channelling import ChannelKeeper
+from app.services.editing import Editing, Publisher
 from app.services.explaining import Explainer
+from app.services.keeping_codes import CodeEditor
 from app.services.keeping_keys import KeyKeeper
 from app.services.keeping_workspaces import WorkspaceKeeper
 from app.services.placing import TargetEditor
@@ -25,6 +28,8 @@ class ApiContext:
 
     database: Database
     codes: CodeEditor
+    menus: MenuEditor
+    channels: ChannelKeeper
     targets: TargetEditor
     recounter: Recounter
     viewer: Viewer
@@ -49,15 +54,18 @@ class ApiContext:
 
         Shapes: `public_url` is what prints begin with, such as `https://qr.example`, without a slash at its end.
         """
+        public_url = public_url.rstrip("/")
         editing = Editing(database, redis, publisher)
         return cls(
             database=database,
-            codes=CodeEditor(editing),
-            targets=TargetEditor(editing, reader),
+            codes=CodeEditor(editing, public_url),
+            menus=MenuEditor(editing),
+            channels=ChannelKeeper(editing),
+            targets=TargetEditor(editing, reader, public_url),
             recounter=Recounter(editing),
             viewer=Viewer(database, redis),
             explainer=Explainer(database, redis),
-            printer=Printer(database, public_url.rstrip("/")),
+            printer=Printer(database, public_url),
             keys=KeyKeeper(database),
             workspaces=WorkspaceKeeper(database, redis),
             clock=clock,

@@ -16,9 +16,12 @@ from app.web.answers import Problem
 from app.web.edge import STATUS
 from app.web.schemas import FreshPicture, FreshQr, NewTarget, TargetFields
 
+TEXT_REFUSALS: Final = (
+    "bad_link", "link_expected", "no_targets_in_menu", "own_address", "qr_expected", "unsupported_qr_kind",
+)  # fmt: skip
 UPLOAD_REFUSALS: Final = (
     "image_too_large", "no_picture", "no_qr_code", "several_qr_codes", "unreadable_image", "unsupported_media_type",
-    "unsupported_qr_kind", "url_not_for_group",
+    *TEXT_REFUSALS,
 )  # fmt: skip
 _ALWAYS: Final = ("unauthenticated", "insufficient_scope", "store_away")
 # What many operations have in common, by a word that is no code itself.

@@ -61,32 +61,28 @@ def _image(*forms: Format) -> Any:
     return {200: {"description": "The print.", "content": content}}
 
 
-@router.get(
-    "/qr.png",
-    summary="Draw the print as PNG",
-    response_class=Response,
-    responses={**_image("png"), 304: {"description": "Unchanged."}, **problems(*_REFUSALS)},
-)
+def describe_print(form: Format) -> dict[str, Any]:
+    """Describe a route that draws a print in the style that is asked for."""
+    responses = {**_image(form), 304: {"description": "Unchanged."}, **problems(*_REFUSALS)}
+    return {"response_class": Response, "responses": responses}
+
+
+@router.get("/qr.png", summary="Draw the print as PNG", **describe_print("png"))
 async def print_png(
     code_id: CodePath, context: Context, caller: Reading, style: QueryStyle, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Draw the QR of the code's URL. The same style gives the same bytes; one that cannot be read back is refused."""
     drawn = await context.printer.draw(caller.workspace, code_id, style, "png")
-    return _answer(drawn, "png", if_none_match)
+    return answer_print(drawn, "png", if_none_match)
 
 
-@router.get(
-    "/qr.svg",
-    summary="Draw the print as SVG",
-    response_class=Response,
-    responses={**_image("svg"), 304: {"description": "Unchanged."}, **problems(*_REFUSALS)},
-)
+@router.get("/qr.svg", summary="Draw the print as SVG", **describe_print("svg"))
 async def print_svg(
     code_id: CodePath, context: Context, caller: Reading, style: QueryStyle, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Draw the QR of the code's URL, sharp at any size. No edit of the code changes a byte of it."""
     drawn = await context.printer.draw(caller.workspace, code_id, style, "svg")
-    return _answer(drawn, "svg", if_none_match)
+    return answer_print(drawn, "svg", if_none_match)
 
 
 @router.post(
@@ -105,7 +101,7 @@ async def print_with_logo(
 ) -> Response:
     """Draw the print with a picture in its middle. Changes nothing, and so needs no Idempotency-Key."""
     drawn = await context.printer.draw(caller.workspace, code_id, replace(style, logo=await logo.read()), format)
-    return _answer(drawn, format, None)
+    return answer_print(drawn, format, None)
 
 
 def _style(size: int, border: int, ec: str, dark: str, light: str) -> PrintStyle:
@@ -113,7 +109,8 @@ def _style(size: int, border: int, ec: str, dark: str, light: str) -> PrintStyle
     return PrintStyle(size, border, cast("ErrorCorrection", ec), "#" + dark.lstrip("#"), "#" + light.lstrip("#"))
 
 
-def _answer(drawn: bytes, form: Format, if_none_match: str | None) -> Response:
+def answer_print(drawn: bytes, form: Format, if_none_match: str | None) -> Response:
+    """Answer with a print, or with 304 when it is known."""
     tag = f'"{hashlib.sha256(drawn).hexdigest()[:32]}"'
     headers = {
         "ETag": tag,

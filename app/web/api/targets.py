@@ -13,7 +13,7 @@ from app.store.targets import TargetRecord
 from app.web.answers import TargetOut, TargetPage, TargetsOut
 from app.web.api.asking import CodePath, Context, Cutting, IfMatch, Reading, Repeating, TargetPath, Writing, tag
 from app.web.api.bodies import content_of, read_upload
-from app.web.api.docs import UPLOAD_REFUSALS, problems, takes_upload
+from app.web.api.docs import TEXT_REFUSALS, UPLOAD_REFUSALS, problems, takes_upload
 from app.web.schemas import (
     FreshPicture,
     FreshQr,
@@ -40,6 +40,7 @@ async def add_target(
 ) -> TargetOut:
     """Add a target from a screenshot (multipart, `image`) or from the text of its QR (JSON, `payload`).
 
+    A link code takes a `url` instead.
     What the screenshot prints is used unless you say otherwise: its title as the name, its date as the expiry. A
     group's QR expires seven days after the upload, or at the end of the day printed on it if that comes first, less the
     workspace's margin.
@@ -58,12 +59,12 @@ async def add_target(
     "/codes/{code_id}/targets/batch",
     status_code=201,
     summary="Add up to 1,000 targets",
-    responses=problems(*_REFUSALS, "batch_refused", "too_many_targets", "unsupported_qr_kind", "idempotency"),
+    responses=problems(*_REFUSALS, *TEXT_REFUSALS, "batch_refused", "too_many_targets", "idempotency"),
 )
 async def add_targets(
     code_id: CodePath, body: NewTargets, context: Context, caller: Writing, ask: Repeating
 ) -> TargetsOut:
-    """Add many targets from the text of their QRs: all of them, or none and an error for each row at fault.
+    """Add many targets from the text of their QRs, or links: all of them, or none and an error for each row at fault.
 
     Rows that repeat a QR are named once all rows can be read.
     """
@@ -131,7 +132,7 @@ async def remove_target(target_id: TargetPath, context: Context, caller: Writing
 async def renew_target(
     target_id: TargetPath, request: Request, context: Context, caller: Writing, seen: IfMatch, response: Response
 ) -> TargetOut:
-    """Replace the QR of a target: a new revision with a new life. Its places and its visitors stay."""
+    """Replace the QR or the URL of a target: a new revision with a new life. Its places and its visitors stay."""
     said, source = await read_upload(request, FreshPicture, FreshQr)
     record = await context.targets.renew(caller.workspace, target_id, source, said.expires_at, context.clock(), seen)
     view = (await context.viewer.views([record]))[0]

@@ -45,7 +45,7 @@ async def test_one_bad_row_keeps_all_out_and_every_bad_row_is_named(api: httpx.A
     )
     assert [(one["where"], one["code"]) for one in problem["errors"]] == [
         ("targets.3.payload", "unsupported_qr_kind"),
-        ("targets.4.url", "url_not_for_group"),
+        ("targets.4.url", "qr_expected"),
         ("targets.5.expires_at", "already_expired"),
     ]
     sent = [*rows(1), {"payload": there["payload"]}, *rows(1)]

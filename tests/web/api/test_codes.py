@@ -84,11 +84,6 @@ async def test_a_slug_is_never_given_twice_not_even_after_its_code_was_closed(
     refused(await api.post("/codes", json={"name": "n", "slug": slug}), 409, "slug_taken", "slug")
 
 
-@pytest.mark.parametrize("kind", ["staff", "menu", "link"])
-async def test_kinds_that_are_not_served_are_refused(api: httpx.AsyncClient, kind: str) -> None:
-    refused(await api.post("/codes", json={"name": "n", "kind": kind}), 422, "unsupported_kind", "kind")
-
-
 @pytest.mark.parametrize(
     ("fields", "where"),
     [
@@ -200,14 +195,20 @@ async def test_nothing_is_edited_while_processes_cannot_be_told(
     database: Database, away_redis: Redis, recaller: Recaller, reader: Reader, workspace: Workspace, clock: Clock,
     api: httpx.AsyncClient,
 ) -> None:  # fmt: skip
-    code = await make_code(api)
+    code, menu = await make_code(api), await make_code(api, kind="menu")
     target = await make_target(api, code)
+    channel = done(await api.post(f"/codes/{code['id']}/channels", json={"name": "n"}), 201)
     context = ApiContext.of(
         database=database, redis=away_redis, publisher=recaller, reader=reader, public_url=PUBLIC_URL, clock=clock
     )
     async with client(context, await key_to(context, workspace, Scope.ADMIN)) as blind:
         for response in (
             await blind.patch(f"/codes/{code['id']}", json={"name": "anders"}),
+            await blind.patch(f"/codes/{code['id']}", json={"fallback": {"code_id": menu["id"]}}),
+            await blind.put(f"/codes/{menu['id']}/options", json={"options": [{"label": "o", "code_id": code["id"]}]}),
+            await blind.post(f"/codes/{code['id']}/channels", json={"name": "n"}),
+            await blind.patch(f"/codes/{code['id']}/channels/1", json={"name": "anders"}),
+            await blind.delete(f"/codes/{code['id']}/channels/1"),
             await blind.delete(f"/codes/{code['id']}"),
             await blind.post(f"/codes/{code['id']}/targets", json={"payload": "https://weixin.qq.com/g/abc"}),
             await blind.patch(f"/targets/{target['id']}", json={"status": "paused"}),
@@ -218,7 +219,10 @@ async def test_nothing_is_edited_while_processes_cannot_be_told(
         ):
             refused(response, 503, "counters_away")
             assert int(response.headers["retry-after"]) > 0
-    assert done(await api.get(f"/codes/{code['id']}"))["name"] == code["name"]
+    there = done(await api.get(f"/codes/{code['id']}"))
+    assert (there["name"], there["fallback"]) == (code["name"], None)
+    assert done(await api.get(f"/codes/{menu['id']}/options")) == {"options": []}
+    assert done(await api.get(f"/codes/{code['id']}/channels")) == {"items": [channel]}
     assert len(done(await api.get(f"/codes/{code['id']}/targets"))["items"]) == 1
     assert done(await api.get("/workspace"))["time_zone"] == "Asia/Shanghai"
 
@@ -226,7 +230,9 @@ async def test_nothing_is_edited_while_processes_cannot_be_told(
 async def test_a_closed_code_can_be_read_and_nothing_else(api: httpx.AsyncClient, clock: Clock) -> None:
     code = await make_code(api)
     target = await make_target(api, code)
+    channel = done(await api.post(f"/codes/{code['id']}/channels", json={"name": "n"}), 201)
     assert (await api.delete(f"/codes/{code['id']}")).status_code == 204
+    assert done(await api.get(f"/codes/{code['id']}/channels"))["items"] == [channel]
     assert done(await api.get(f"/codes/{code['id']}"))["closed_at"] == "2026-11-21T10:00:00Z"
     assert done(await api.get(f"/codes/{code['id']}/targets"))["items"][0]["id"] == target["id"]
     fresh = {"payload": "https://weixin.qq.com/g/abcd"}
@@ -241,6 +247,12 @@ async def test_a_closed_code_can_be_read_and_nothing_else(api: httpx.AsyncClient
         await api.post(f"/targets/{target['id']}/members", json={"count": 3}),
         await api.get(f"/codes/{code['id']}/qr.png"),
         await api.get(f"/codes/{code['id']}/qr.svg"),
+        await api.put(f"/codes/{code['id']}/options", json={"options": []}),
+        await api.post(f"/codes/{code['id']}/channels", json={"name": "n"}),
+        await api.patch(f"/codes/{code['id']}/channels/1", json={"name": "n"}),
+        await api.delete(f"/codes/{code['id']}/channels/1"),
+        await api.get(f"/codes/{code['id']}/channels/1/qr.svg"),
+        await api.get(f"/codes/{code['id']}/options/1/qr.svg"),
     ):
         refused(response, 410, "closed")
 

@@ -46,6 +46,16 @@ def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[s
         "GET /api/v1/codes/{code_id}/qr.png",
         "GET /api/v1/codes/{code_id}/qr.svg",
         "POST /api/v1/codes/{code_id}/qr",
+        "GET /api/v1/codes/{code_id}/options",
+        "PUT /api/v1/codes/{code_id}/options",
+        "GET /api/v1/codes/{code_id}/options/{number}/qr.png",
+        "GET /api/v1/codes/{code_id}/options/{number}/qr.svg",
+        "POST /api/v1/codes/{code_id}/channels",
+        "GET /api/v1/codes/{code_id}/channels",
+        "PATCH /api/v1/codes/{code_id}/channels/{number}",
+        "DELETE /api/v1/codes/{code_id}/channels/{number}",
+        "GET /api/v1/codes/{code_id}/channels/{number}/qr.png",
+        "GET /api/v1/codes/{code_id}/channels/{number}/qr.svg",
         "POST /api/v1/codes/{code_id}/targets",
         "GET /api/v1/codes/{code_id}/targets",
         "POST /api/v1/codes/{code_id}/targets/batch",
@@ -112,7 +122,7 @@ def test_uploads_are_described_in_both_forms(document: dict[str, Any]) -> None:
 
 
 def test_a_change_has_no_defaults(document: dict[str, Any]) -> None:
-    for name in ("CodeChange", "TargetChange", "WorkspaceChange", "DefaultsChange"):
+    for name in ("CodeChange", "ChannelChange", "TargetChange", "WorkspaceChange", "DefaultsChange"):
         for field in document["components"]["schemas"][name]["properties"].values():
             assert "default" not in field
 

@@ -24,6 +24,7 @@ async def test_a_repeat_is_answered_as_before_and_changes_nothing(api: httpx.Asy
     target = await make_target(api, code)
     asked: list[tuple[str, dict[str, Any]]] = [
         ("/codes", {"name": "n", "landing": {"title": "t"}}),
+        (f"/codes/{code['id']}/channels", {"name": "n"}),
         (f"/codes/{code['id']}/targets", {"payload": payload(), "members": 7}),
         (f"/codes/{code['id']}/targets/batch", {"targets": [{"payload": payload()}, {"payload": payload()}]}),
         (f"/targets/{target['id']}/members", {"count": 9}),
@@ -37,6 +38,7 @@ async def test_a_repeat_is_answered_as_before_and_changes_nothing(api: httpx.Asy
         assert again.headers.get("etag") == first.headers.get("etag")
         assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
     assert len(done(await api.get("/codes"))["items"]) == 2
+    assert len(done(await api.get(f"/codes/{code['id']}/channels"))["items"]) == 1
     assert len(done(await api.get(f"/codes/{code['id']}/targets"))["items"]) == 4
 
 

@@ -18,6 +18,16 @@ def requests(code: str, target: str, key: str) -> list[tuple[str, str, Any]]:
         ("DELETE", f"/codes/{code}", None),
         ("GET", f"/codes/{code}/qr.png", None),
         ("GET", f"/codes/{code}/qr.svg", None),
+        ("GET", f"/codes/{code}/options", None),
+        ("PUT", f"/codes/{code}/options", {"options": []}),
+        ("GET", f"/codes/{code}/options/1/qr.png", None),
+        ("GET", f"/codes/{code}/options/1/qr.svg", None),
+        ("GET", f"/codes/{code}/channels", None),
+        ("POST", f"/codes/{code}/channels", {"name": "n"}),
+        ("PATCH", f"/codes/{code}/channels/1", {"name": "n"}),
+        ("DELETE", f"/codes/{code}/channels/1", None),
+        ("GET", f"/codes/{code}/channels/1/qr.png", None),
+        ("GET", f"/codes/{code}/channels/1/qr.svg", None),
         ("GET", f"/codes/{code}/targets", None),
         ("POST", f"/codes/{code}/targets", {"payload": payload()}),
         ("POST", f"/codes/{code}/targets/batch", {"targets": [{"payload": payload()}]}),
@@ -33,12 +43,15 @@ def requests(code: str, target: str, key: str) -> list[tuple[str, str, Any]]:
 async def test_what_belongs_to_another_is_answered_like_what_is_not_there(
     api: httpx.AsyncClient, stranger_api: httpx.AsyncClient
 ) -> None:
-    code = await make_code(api)
+    code, menu = await make_code(api), await make_code(api, kind="menu")
     target = await make_target(api, code)
+    done(await api.post(f"/codes/{code['id']}/channels", json={"name": "n"}), 201)
+    options = {"options": [{"label": "o", "code_id": code["id"]}]}
+    done(await api.put(f"/codes/{menu['id']}/options", json=options))
     before = [await state(api, path) for path in (f"/codes/{code['id']}", f"/targets/{target['id']}", "/keys")]
     key = before[2]["items"][0]["id"]
-    foreign = requests(code["id"], target["id"], key)
-    unknown = requests(NOWHERE, NOWHERE, NOWHERE)
+    foreign = requests(code["id"], target["id"], key) + requests(menu["id"], target["id"], key)
+    unknown = requests(NOWHERE, NOWHERE, NOWHERE) * 2
     for (method, path, body), (_, nowhere, same) in zip(foreign, unknown, strict=True):
         theirs = await stranger_api.request(method, path, json=body)
         refused(theirs, 404, "not_found")

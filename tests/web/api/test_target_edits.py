@@ -109,7 +109,7 @@ async def test_a_qr_that_is_there_already_is_not_fresh(api: httpx.AsyncClient) -
     [
         ({"payload": "https://u.wechat.com/M56zaWR7PAmpBFXlNPHcSke"}, "other_kind"),
         ({"payload": "https://example.com"}, "unsupported_qr_kind"),
-        ({"url": "https://example.com"}, "url_not_for_group"),
+        ({"url": "https://example.com"}, "qr_expected"),
         ({"payload": "https://weixin.qq.com/g/ab", "expires_at": "2026-11-20T00:00:00Z"}, "already_expired"),
         ({"payload": "https://weixin.qq.com/g/ab", "name": "n"}, "invalid"),
         ({}, "invalid"),

@@ -51,7 +51,7 @@ async def test_an_explicit_expiry_and_limit_win(api: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "code", "where"),
     [
-        ({"url": "https://example.com"}, 422, "url_not_for_group", "url"),
+        ({"url": "https://example.com"}, 422, "qr_expected", "url"),
         ({"payload": "https://example.com"}, 422, "unsupported_qr_kind", "payload"),
         ({"payload": "wxp://f2f0abc"}, 422, "unsupported_qr_kind", "payload"),
         ({"payload": "x" * 1025}, 422, "invalid", "payload"),
