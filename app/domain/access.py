@@ -4,7 +4,7 @@ from datetime import datetime
 
 from app.domain.code import Code, CodeKind, Slug
 from app.domain.event import EventKind
-from app.domain.outcome import Disabled, Ended, Menu, NotOpen, Outcome, OutsideWechat, Preview, Visit
+from app.domain.outcome import Disabled, Ended, Full, Menu, NotOpen, Outcome, OutsideWechat, Preview, Visit
 from app.domain.visitor import Browser, Client
 
 Declined = tuple[EventKind, str, Outcome | None]
@@ -27,6 +27,8 @@ def decline(visit: Visit, slug: Slug, channel: int, code: Code, now: datetime) -
         return (EventKind.FALLBACK if code.fallback else EventKind.ENDED), "ended", Ended(code)
     if code.wechat_only and not _phone_in_wechat(visit.browser):
         return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
+    if code.kind is CodeKind.MENU and not code.options:
+        return (EventKind.FALLBACK if code.fallback else EventKind.FULL), "no_options", Full(code)
     if code.kind is CodeKind.MENU:
         return EventKind.MENU, "", Menu(code, slug)
     return None
