@@ -22,9 +22,9 @@ def decline(visit: Visit, slug: Slug, channel: int, code: Code, now: datetime) -
     if visit.preview:
         return EventKind.PREVIEW, "", Preview(code)
     if code.opens_at is not None and now < code.opens_at:
-        return (EventKind.FALLBACK if code.fallback else EventKind.NOT_OPEN), "not_open", NotOpen(code, code.opens_at)
+        return _turned(code, EventKind.NOT_OPEN, NotOpen(code, code.opens_at))
     if code.closes_at is not None and now >= code.closes_at:
-        return (EventKind.FALLBACK if code.fallback else EventKind.ENDED), "ended", Ended(code)
+        return _turned(code, EventKind.ENDED, Ended(code))
     if code.wechat_only and not _phone_in_wechat(visit.browser):
         return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
     if code.kind is CodeKind.MENU and not code.options:
@@ -32,6 +32,10 @@ def decline(visit: Visit, slug: Slug, channel: int, code: Code, now: datetime) -
     if code.kind is CodeKind.MENU:
         return EventKind.MENU, "", Menu(code, slug)
     return None
+
+
+def _turned(code: Code, kind: EventKind, outcome: Outcome) -> Declined:
+    return (EventKind.FALLBACK, kind.name.lower(), outcome) if code.fallback else (kind, "", outcome)
 
 
 def _phone_in_wechat(browser: Browser) -> bool:

@@ -50,8 +50,8 @@ class Event:
     Shapes: `entry` is `ms-seq`; when re-based, `seat.number` is the head count, and when kept, how many holds
     became places for good because the counters were lost; `seat.target` is the target. Events
     that took no place have a seat of number 0 that only tells channel and visitor.
-    `detail` is `again` where a visitor who had a place before was given another (claimed, taken); why nobody had room
-    (full, fallback: a `TargetState`, `returned`, `not_open`, `ended` or `no_options`); the number of an option (option).
+    `detail` is `again` where who had a place before was given another (claimed, taken); why nobody had room
+    (full, fallback: a `TargetState`, `returned`, `not_open`, `ended`, `no_options`); an option's number (option).
     Units: `at_ms` milliseconds since 1970, by the clock of the process that asked.
     """
 

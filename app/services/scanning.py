@@ -133,7 +133,8 @@ class Scanner:
         for _ in range(_ATTEMPTS):
             now = self._clock()
             option = next((one for one in entry.code.options if one.number == number), None)
-            if option is None or _declined(way, entry.code, now) is not None:
+            declined = _declined(way, entry.code, now)
+            if option is None or (declined is not None and declined[0] is not EventKind.MENU):
                 # What was printed for an option that is gone shows the menu: never a dead end.
                 return await self._enter(way, entry)
             note = Ask.note(EventKind.OPTION, way.channel, "", way.visit.browser.client, str(number))

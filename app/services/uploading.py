@@ -9,7 +9,7 @@ from app.domain import limits
 from app.domain.code import CodeKind, Fallback
 from app.domain.errors import Refusal, UploadRefusal
 from app.domain.expiry import natural_expiry
-from app.domain.payload import TargetKind, check_link, check_target_link, classify, leads_back, link_host
+from app.domain.payload import FACTS, TargetKind, check_link, check_target_link, classify, leads_back, link_host
 from app.domain.workspace import Workspace
 from app.qr.reader import Reader
 
@@ -122,7 +122,13 @@ def accept_fallback(fallback: Fallback, public_url: str) -> Fallback:
     Raises: Refusal `bad_link`, `own_address`; UploadRefusal `unsupported_qr_kind`.
     """
     if fallback.payload is not None:
-        accept_payload(fallback.payload, "fallback.payload")
+        kind = accept_payload(fallback.payload, "fallback.payload").kind
+        if FACTS[kind].valid_for is not None:
+            raise UploadRefusal(
+                "unsupported_qr_kind",
+                "The QR code of a group dies within days; put it behind a code, and name that code instead.",
+                "fallback.payload",
+            )
     if fallback.url is None:
         return fallback
     return replace(fallback, url=accept_link(fallback.url, check_link, public_url, "fallback.url"))

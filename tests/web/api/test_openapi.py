@@ -41,6 +41,7 @@ def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[s
         "POST /api/v1/codes",
         "GET /api/v1/codes",
         "GET /api/v1/codes/{code_id}",
+        "GET /api/v1/codes/{code_id}/explain",
         "PATCH /api/v1/codes/{code_id}",
         "DELETE /api/v1/codes/{code_id}",
         "GET /api/v1/codes/{code_id}/qr.png",

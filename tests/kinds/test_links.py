@@ -1,0 +1,114 @@
+"""Link codes (短链, 随机短链): sent on at once, by every rule that groups know."""
+
+from collections import Counter
+
+import httpx
+import pytest
+
+from tests.conftest import Clock
+from tests.kinds.conftest import MakeLink, Told
+from tests.scanning import Process
+from tests.web.api.steps import done
+
+A, B = "https://a.example/x?y=1", "https://b.example/"
+SCHEME = "weixin://dl/business/?t=abcdef"
+
+
+async def test_a_short_link_sends_on_and_is_never_remembered_by_the_phone(process: Process, link: MakeLink) -> None:
+    code = await link(A)
+    answer = await process.phone().client.get(f"/{code['slug']}")
+    assert (answer.status_code, answer.headers["location"]) == (302, A)
+    assert answer.headers["x-huoma-outcome"] == "claimed"
+    assert "no-store" in answer.headers["cache-control"]
+    assert not answer.content
+
+
+async def test_whoever_was_sent_to_one_of_several_goes_there_again(
+    process: Process, link: MakeLink, told: Told
+) -> None:
+    code = await link(A, B, strategy="random")
+    phones = [process.phone() for _ in range(12)]
+    first = [(await phone.client.get(f"/{code['slug']}")).headers["location"] for phone in phones]
+    again = [await phone.client.get(f"/{code['slug']}") for phone in phones]
+    assert [answer.headers["location"] for answer in again] == first
+    assert {answer.headers["x-huoma-outcome"] for answer in again} == {"returned"}
+    assert await told.kinds(code) == {"taken": 12, "returned": 12}
+
+
+async def test_a_place_behind_a_link_is_taken_at_once_and_never_comes_back(
+    process: Process, link: MakeLink, clock: Clock, told: Told
+) -> None:
+    code = await link({"url": A, "member_limit": 3}, B)
+    met = [(await process.phone().client.get(f"/{code['slug']}")).headers["location"] for _ in range(3)]
+    clock.forward(days=1)
+    met += [(await process.phone().client.get(f"/{code['slug']}")).headers["location"] for _ in range(2)]
+    assert met == [A, A, A, B, B]
+    assert await told.kinds(code) == {"taken": 5}
+
+
+async def test_links_expire_and_pause_like_groups(
+    process: Process, link: MakeLink, api: httpx.AsyncClient, clock: Clock
+) -> None:
+    code = await link({"url": A, "expires_at": "2026-11-21T11:00:00Z"}, B)
+    phone = process.phone()
+    assert (await phone.client.get(f"/{code['slug']}")).headers["location"] == A
+    clock.forward(hours=1)
+    assert (await phone.client.get(f"/{code['slug']}")).headers["location"] == B
+    targets = done(await api.get(f"/codes/{code['id']}/targets"))["items"]
+    done(await api.patch(f"/targets/{targets[1]['id']}", json={"status": "paused"}))
+    assert (await phone.client.get(f"/{code['slug']}")).headers["x-huoma-outcome"] == "full"
+
+
+@pytest.mark.parametrize("url", [SCHEME, "https://wxaurl.cn/AbCd", "https://wxmpurl.cn/AbCd"])
+async def test_a_mini_program_opens_by_a_button_and_counts_as_a_link(
+    process: Process, link: MakeLink, told: Told, url: str
+) -> None:
+    code = await link(url)
+    seen = await process.phone().scan(code["slug"])
+    assert (seen.status, seen.outcome, seen.image) == (200, "claimed", None)
+    assert f'href="{url}"' in seen.text
+    assert await told.kinds(code) == {"taken": 1}
+
+
+async def test_parameters_pass_through_only_when_the_code_says_so(process: Process, link: MakeLink) -> None:
+    closed, open_ = await link(A), await link(A, pass_query=True)
+    query = "?utm=poster&y=2&x=%0d%0aSet-Cookie:a"
+    assert (await process.phone().client.get(f"/{closed['slug']}{query}")).headers["location"] == A
+    answer = await process.phone().client.get(f"/{open_['slug']}{query}")
+    assert answer.headers["location"] == f"{A}&utm=poster&x=%0d%0aSet-Cookie:a"
+    assert [name for name in answer.headers if name == "a"] == []
+
+
+async def test_a_preview_of_a_link_takes_no_place(process: Process, link: MakeLink, told: Told) -> None:
+    code = await link(A)
+    answer = await process.phone().client.head(f"/{code['slug']}")
+    assert (answer.status_code, answer.headers["x-huoma-outcome"]) == (200, "preview")
+    assert await told.kinds(code) == {"preview": 1}
+
+
+async def test_a_mini_program_client_is_told_where_to_go(process: Process, link: MakeLink) -> None:
+    code = await link(A)
+    told = (await process.phone().client.get(f"/{code['slug']}", headers={"Accept": "application/json"})).json()
+    assert (told["outcome"], told["url"], told["qr_image"]) == ("claimed", A, None)
+    again = await process.phone().client.get(
+        f"/{code['slug']}", headers={"Accept": "application/json", "X-Huoma-Seat": told["seat"]}
+    )
+    assert again.json()["outcome"] == "returned"
+
+
+async def test_weights_are_kept_by_balance_and_by_random(process: Process, link: MakeLink) -> None:
+    for strategy, slack in (("balance", 1), ("random", 60)):
+        code = await link({"url": A, "weight": 3}, {"url": B, "weight": 1}, strategy=strategy)
+        met = Counter([(await process.phone().client.get(f"/{code['slug']}")).headers["location"] for _ in range(400)])
+        assert abs(met[A] - 300) <= slack
+
+
+async def test_an_acquisition_link_tells_wecom_the_channel(
+    process: Process, link: MakeLink, api: httpx.AsyncClient
+) -> None:
+    code = await link("https://work.weixin.qq.com/ca/cawcde0123456789ab")
+    channel = done(await api.post(f"/codes/{code['id']}/channels", json={"name": "海报", "state": "poster_a"}), 201)
+    answer = await process.phone().client.get(f"/{channel['slug']}")
+    assert answer.headers["location"] == "https://work.weixin.qq.com/ca/cawcde0123456789ab?customer_channel=poster_a"
+    answer = await process.phone().client.get(f"/{code['slug']}")
+    assert answer.headers["location"] == "https://work.weixin.qq.com/ca/cawcde0123456789ab"
