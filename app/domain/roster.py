@@ -130,4 +130,4 @@ def _next_change(code: Code, now: datetime) -> datetime:
     """Tell when somebody may next come or go: shifts change with a minute, who is away may be back within one."""
     minute = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
     back = (a.until for a in code.accounts.values() if a.until is not None and now < a.until)
-    return min(minute, *back)
+    return min((minute, *back))
