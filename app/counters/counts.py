@@ -1,4 +1,4 @@
-"""Read places taken, and set the true head count of a target."""
+"""Read places taken and adds of accounts, and set the true head count of a target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -97,6 +97,14 @@ class Account:
         """Tell whether it may be offered at `now`, its shifts aside."""
         return self.available or (self.until is not None and now >= self.until)
 
+    def state(self, now: datetime, time_zone: str, adds: int) -> TargetState:
+        """Say what keeps it from being offered at `now`, with so many adds that day; `live` is nothing."""
+        if not self.available_at(now):
+            return TargetState.UNAVAILABLE
+        if not self.shifts.on(now, time_zone):
+            return TargetState.OFF_SHIFT
+        return TargetState.CAPPED if adds >= self.daily_cap else TargetState.LIVE
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

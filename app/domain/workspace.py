@@ -23,13 +23,15 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Hold what new targets get when nobody says otherwise.
+    """Hold what new targets and accounts get when nobody says otherwise.
 
-    Units: `member_limit` in places, for kinds that are groups.
+    Units: `member_limit` in places, for kinds that are groups; `daily_cap` in adds a local day, None is no cap. What an
+    account bears is not known to anybody (docs/facts.md §2), so there is no number of ours.
     """
 
     expiry_margin_seconds: int = limits.EXPIRY_MARGIN_SECONDS_DEFAULT
     member_limit: int = limits.GROUP_MEMBER_LIMIT_DEFAULT
+    daily_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,11 @@ class Editing:
             await versions.mark(self.redis, code.workspace_id, code.id)
             edited = await codes.bump(tx, code, now, values)
             yield Edit(tx, edited)
-        await self._try(self._publisher.refresh, code.id)
+        await self.refresh(code.id)
+
+    async def refresh(self, code: CodeId) -> None:
+        """Put a code that was edited in force, or leave that to its next scan."""
+        await self._try(self._publisher.refresh, code)
 
     async def publish(self, code: CodeId) -> None:
         """Put a code in force now, because what comes next depends on it.

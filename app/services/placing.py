@@ -5,16 +5,31 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain import limits
-from app.domain.code import CodeId, CodeKind, Display, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.code import (
+    NO_ACCOUNT,
+    AccountId,
+    CodeId,
+    CodeKind,
+    Display,
+    Target,
+    TargetId,
+    TargetStatus,
+    WorkspaceId,
+)
 from app.domain.errors import Refusal
 from app.domain.expiry import check_expiry
 from app.domain.payload import FACTS, TargetKind
+from app.domain.shifts import SaidDate, SaidShift, check_shifts
 from app.domain.workspace import Workspace
 from app.qr.reader import Reader
 from app.services.editing import Edit, Editing, Versions, check_seen, new_id, not_found, open_code
+from app.services.keeping_accounts import with_shifts
 from app.services.once import Once
 from app.services.uploading import Qr, Source, Taker, expiry_of, qr_of_text, read_source
-from app.store import codes, targets, workspaces
+from app.services.viewing import TargetView, look_around, view_of
+from app.store import accounts, codes, targets, workspaces
+from app.store.codes import CodeRecord
+from app.store.database import Writing
 from app.store.targets import Revision, TargetRecord
 
 
@@ -30,6 +45,9 @@ class TargetDraft:
     weight: int = 1
     position: int | None = None
     display: Display = "drawn"
+    account_id: AccountId | None = None
+    weekly: Sequence[SaidShift] = ()
+    special: Sequence[SaidDate] = ()
 
 
 class BatchRefusal(Refusal):
@@ -52,12 +70,12 @@ class TargetEditor:
         self._public_url = public_url
 
     async def add(
-        self, workspace: WorkspaceId, code: CodeId, draft: TargetDraft, now: datetime, once: Once[list[TargetRecord]]
-    ) -> TargetRecord:
+        self, workspace: WorkspaceId, code: CodeId, draft: TargetDraft, now: datetime, once: Once[list[TargetView]]
+    ) -> TargetView:
         """Add one target.
 
         Raises: as `Editing.edit` and `read_source`; Refusal `no_targets_in_menu`, `same_qr`, `already_expired`,
-        `expires_too_late`, `no_picture`, `too_many_targets`.
+        `expires_too_late`, `no_picture`, `too_many_targets`, `unknown_account`, and as `check_shifts`.
         """
         # Whose code it is comes first: nobody may make us decode pictures for a code that is not his.
         taker = await self._taker(workspace, code)
@@ -73,12 +91,13 @@ class TargetEditor:
         code: CodeId,
         drafts: Sequence[TargetDraft],
         now: datetime,
-        once: Once[list[TargetRecord]],
-    ) -> list[TargetRecord]:
+        once: Once[list[TargetView]],
+    ) -> list[TargetView]:
         """Add all of many targets given as text, or none.
 
         Raises: as `Editing.edit`; BatchRefusal; Refusal `no_targets_in_menu`, `too_many_targets`.
-        Cost: eight statements, whatever the number of targets.
+        Cost: eight statements, whatever the number of targets; beside these what `look_around` costs, and two
+        where they name accounts.
         """
         taker = await self._taker(workspace, code)
         prepared: list[_Prepared] = []
@@ -97,13 +116,24 @@ class TargetEditor:
     ) -> TargetRecord:
         """Change what a marketer may change of a target; a `member_limit` or `expires_at` of None is the default again.
 
-        Raises: as `Editing.edit`; Refusal `already_expired`, `expires_too_late`, `no_picture`.
+        Shapes: `weekly` and `special` are hours as `check_shifts` takes them.
+        Raises: as `Editing.edit`; Refusal `already_expired`, `expires_too_late`, `no_picture`, `unknown_account`, and
+        as `check_shifts`.
         """
         values = dict(values)
         if isinstance(expires_at := values.get("expires_at"), datetime):
             check_expiry(expires_at, now)
-        async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
+        offered = AccountId(str(values.get("account_id") or NO_ACCOUNT))
+
+        async def lock(tx: Writing) -> CodeRecord | None:
+            await _hold_accounts(tx, workspace, [offered])
+            return await codes.lock_of_target(tx, workspace, target)
+
+        async with self._editing.edit(lock, now) as edit:
             record = await self._locked(edit, target, seen)
+            if offered and not await accounts.find_some(edit.tx, workspace, [offered]):
+                raise unknown_account()
+            values = with_shifts(record.target, values)
             dies_at, pictured = await targets.find_revision(edit.tx, record)
             if values.get("display") == "original" and not pictured:
                 raise no_picture()
@@ -170,20 +200,30 @@ class TargetEditor:
         return record
 
     async def _add(
-        self, prepared: "Sequence[_Prepared]", now: datetime, once: Once[list[TargetRecord]]
-    ) -> list[TargetRecord]:
+        self, prepared: "Sequence[_Prepared]", now: datetime, once: Once[list[TargetView]]
+    ) -> list[TargetView]:
         workspace, code = prepared[0].record.workspace_id, prepared[0].record.code_id
-        async with self._editing.edit(lambda tx: codes.lock(tx, workspace, code), now, once=once) as edit:
+        offered = [one.record.target.account for one in prepared]
+
+        async def lock(tx: Writing) -> CodeRecord | None:
+            await _hold_accounts(tx, workspace, offered)
+            return await codes.lock(tx, workspace, code)
+
+        async with self._editing.edit(lock, now, once=once) as edit:
             row = await targets.measure(edit.tx, workspace, code)
             if row.count + len(prepared) > limits.TARGETS_PER_CODE:
                 raise Refusal("too_many_targets", f"A code has at most {limits.TARGETS_PER_CODE} targets.")
+            await _check_accounts(edit.tx, workspace, offered)
             payloads = [one.revision.payload for one in prepared]
             there = await targets.payloads_there(edit.tx, workspace, code, payloads)
             _check_fresh(payloads, there, edit.code.kind)
             records = _in_row([one.record for one in prepared], row)
             await targets.insert(edit.tx, records, [one.revision for one in prepared])
-            await once.keep(edit.tx, records)
-        return records
+            around = await look_around(edit.tx, self._editing.redis, records, now)
+            # Nobody can have scanned them yet.
+            views = [view_of(record, None, around) for record in records]
+            await once.keep(edit.tx, views)
+        return views
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +253,11 @@ def no_picture() -> Refusal:
     return Refusal("no_picture", "This QR code did not come as a picture, so it can only be drawn.", "display")
 
 
+def unknown_account() -> Refusal:
+    """Refuse an account that is not there, was removed, or is another workspace's, in the same words."""
+    return Refusal("unknown_account", "There is no such account in this workspace.", "account_id")
+
+
 def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now: datetime) -> _Prepared:
     dies_at = expiry_of(qr, workspace, now)
     if draft.display == "original" and qr.picture is None:
@@ -227,6 +272,8 @@ def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now
         weight=draft.weight,
         expires_at=_lives_until(draft.expires_at, dies_at, now, _where(qr)),
         display=draft.display,
+        account=draft.account_id or NO_ACCOUNT,
+        shifts=check_shifts(draft.weekly, draft.special),
     )
     record = TargetRecord(
         target=target,
@@ -274,6 +321,23 @@ def _in_row(records: Sequence[TargetRecord], row: targets.Row) -> list[TargetRec
         last = max(last, position)
         placed.append(replace(record, target=named, position=position))
     return placed
+
+
+async def _hold_accounts(tx: Writing, workspace: WorkspaceId, offered: Sequence[AccountId]) -> None:
+    """Hold the accounts that targets are about to offer, before their code is locked.
+
+    Who edits an account locks it first and its codes then: the other way round, both could wait for each other.
+    """
+    if wanted := set(offered) - {NO_ACCOUNT}:
+        await accounts.lock_shared(tx, workspace, sorted(wanted))
+
+
+async def _check_accounts(tx: Writing, workspace: WorkspaceId, offered: Sequence[AccountId]) -> None:
+    """Insist that accounts, one a row, are there. Raises: BatchRefusal."""
+    if wanted := set(offered) - {NO_ACCOUNT}:
+        missing = wanted - (await accounts.find_some(tx, workspace, sorted(wanted))).keys()
+        if missing:
+            raise BatchRefusal({row: unknown_account() for row, one in enumerate(offered) if one in missing})
 
 
 def _check_fresh(payloads: Sequence[str], there: frozenset[str], kind: CodeKind) -> None:

@@ -11,7 +11,7 @@ from app.domain.code import TargetId, WorkspaceId
 from app.domain.errors import CountersAway
 from app.services.editing import Editing, not_found, open_code
 from app.services.once import Once
-from app.services.viewing import TargetView, view_of
+from app.services.viewing import TargetView, look_around, view_of
 from app.store import codes, targets
 from app.store.targets import TargetRecord
 
@@ -37,7 +37,8 @@ class Recounter:
         async with self._editing.database.writing() as tx:
             await once.begin(tx)
             taken = await self._rebase(self._editing.redis, record, members, now, once.question)
-            view = view_of(replace(record, members=members), Places(taken, max(0, taken - members)))
+            around = await look_around(tx, self._editing.redis, [record], now)
+            view = view_of(replace(record, members=members), Places(taken, max(0, taken - members)), around)
             await once.keep(tx, view)
         return view
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from app.domain.code import CodeId, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.code import NO_ACCOUNT, AccountId, CodeId, Target, TargetId, TargetStatus, WorkspaceId
 from app.domain.payload import TargetKind
+from app.domain.shifts import Shifts
 from app.store.database import Reading, Writing
 from app.store.tables import qr_revisions, target_totals, targets
 
@@ -132,7 +133,7 @@ async def update(tx: Writing, record: TargetRecord, now: datetime, values: Mappi
     await tx.execute(
         sa.update(targets)
         .where(targets.c.workspace_id == record.workspace_id, targets.c.id == record.target.id)
-        .values(**values, version=targets.c.version + 1, updated_at=now)
+        .values(**_columns(values), version=targets.c.version + 1, updated_at=now)
     )
     return await find(tx, record.workspace_id, record.target.id)
 
@@ -157,10 +158,18 @@ def _values(record: TargetRecord) -> dict[str, object]:
         "payload": target.payload,
         "revision": target.revision,
         "expires_at": target.expires_at,
+        "account_id": target.account or None,
+        "shifts": target.shifts.spell(),
+        "handicap": target.handicap,
         "version": record.version,
         "created_at": record.created_at,
         "updated_at": record.updated_at,
     }
+
+
+def _columns(values: Mapping[str, object]) -> dict[str, object]:
+    shifts = values.get("shifts")
+    return {**values, "shifts": shifts.spell()} if isinstance(shifts, Shifts) else dict(values)
 
 
 def _revision_values(workspace: WorkspaceId, revision: Revision) -> dict[str, object]:
@@ -188,6 +197,9 @@ def _record(row: sa.Row[Any]) -> TargetRecord:
         expires_at=row.expires_at,
         display=row.display,
         revision=row.revision,
+        account=NO_ACCOUNT if row.account_id is None else AccountId(row.account_id),
+        shifts=Shifts.read(row.shifts),
+        handicap=row.handicap,
     )
     return TargetRecord(
         target=target,

@@ -11,6 +11,7 @@ from app.domain.payload import TargetKind
 from app.domain.workspace import Scope, Workspace
 from app.services.viewing import TargetView
 from app.store.keys import ApiKey
+from app.web.hours import Shift, SpecialDate, shown_hours
 from app.web.schemas import PAYLOAD, example
 
 T = TypeVar("T")
@@ -28,7 +29,8 @@ class TargetOut(BaseModel):
     model_config = example(
         id=ID, code_id=ID, name="1群", kind="wechat_group", status="live", state="live", member_limit=200, members=12,
         held=1, seen=30, taken=43, counts="live", weight=1, position=1024, expires_at="2026-11-28T01:00:00Z",
-        display="drawn", payload=PAYLOAD, revision=1, version=1, created_at=WHEN, updated_at=WHEN,
+        display="drawn", payload=PAYLOAD, account_id=None, shifts=[], special_dates=[], revision=1, version=1,
+        created_at=WHEN, updated_at=WHEN,
     )  # fmt: skip
 
     id: str
@@ -48,6 +50,9 @@ class TargetOut(BaseModel):
     expires_at: datetime | None
     display: Display
     payload: str
+    account_id: str | None
+    shifts: list[Shift] = Field(description="The target's own; its account has others.")
+    special_dates: list[SpecialDate]
     revision: int
     version: int
     created_at: datetime
@@ -57,6 +62,7 @@ class TargetOut(BaseModel):
     def of(cls, view: TargetView, now: datetime) -> "TargetOut":
         """Show a target."""
         record, target = view.record, view.record.target
+        shifts, special_dates = shown_hours(target.shifts)
         return cls(
             id=target.id,
             code_id=record.code_id,
@@ -75,6 +81,9 @@ class TargetOut(BaseModel):
             expires_at=target.expires_at,
             display=target.display,
             payload=target.payload,
+            account_id=target.account or None,
+            shifts=shifts,
+            special_dates=special_dates,
             revision=target.revision,
             version=record.version,
             created_at=record.created_at,
@@ -129,12 +138,13 @@ class MadeKeyOut(KeyOut):
 
 
 class DefaultsOut(BaseModel):
-    """What new targets get when nobody says otherwise."""
+    """What new targets and accounts get when nobody says otherwise."""
 
-    model_config = example(expiry_margin_seconds=3600, member_limit=200)
+    model_config = example(expiry_margin_seconds=3600, member_limit=200, daily_cap=100)
 
     expiry_margin_seconds: int
     member_limit: int
+    daily_cap: int | None = Field(description="Adds a day of an account; null is no cap.")
 
 
 class WorkspaceOut(BaseModel):
@@ -142,7 +152,7 @@ class WorkspaceOut(BaseModel):
 
     model_config = example(
         id=ID, name="春日", time_zone="Asia/Shanghai", version=1, created_at=WHEN,
-        defaults={"expiry_margin_seconds": 3600, "member_limit": 200},
+        defaults={"expiry_margin_seconds": 3600, "member_limit": 200, "daily_cap": 100},
     )  # fmt: skip
 
     id: str
@@ -161,7 +171,9 @@ class WorkspaceOut(BaseModel):
             name=workspace.name,
             time_zone=workspace.time_zone,
             defaults=DefaultsOut(
-                expiry_margin_seconds=defaults.expiry_margin_seconds, member_limit=defaults.member_limit
+                expiry_margin_seconds=defaults.expiry_margin_seconds,
+                member_limit=defaults.member_limit,
+                daily_cap=defaults.daily_cap,
             ),
             version=workspace.version,
             created_at=workspace.created_at,

@@ -1,5 +1,6 @@
 """Shape what the API takes. Unknown fields are refused, since a misspelt one would be silently lost."""
 
+from dataclasses import replace
 from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,7 +12,9 @@ from app.domain.workspace import Scope
 from app.services.placing import TargetDraft
 from app.services.uploading import Source
 from app.web.fields import (
+    Adds,
     Chosen,
+    Id,
     Instant,
     Link,
     MarginSeconds,
@@ -21,6 +24,7 @@ from app.web.fields import (
     Position,
     Weight,
 )
+from app.web.hours import SpecialDates, Weekly, said_dates, said_shifts
 
 # Never seen: what a change leaves out is not among its values.
 UNSET: Final[Any] = None
@@ -58,6 +62,22 @@ class Change(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+class HoursChange(Change):
+    """Hours to be said anew: all of the week, all of the special dates, or both; `null` takes them away."""
+
+    shifts: Weekly | None = Field(default=UNSET)
+    special_dates: SpecialDates | None = Field(default=UNSET)
+
+    def values(self) -> dict[str, Any]:
+        """Give the fields that were sent, hours in the words of the services."""
+        values = super().values()
+        if "shifts" in values:
+            values["weekly"] = said_shifts(values.pop("shifts"))
+        if "special_dates" in values:
+            values["special"] = said_dates(values.pop("special_dates"))
+        return values
+
+
 class TargetFields(BaseModel):
     """What may be said about a new target, however its QR comes."""
 
@@ -70,10 +90,12 @@ class TargetFields(BaseModel):
     weight: Weight = 1
     position: Position | None = Field(default=None, description="Smaller fills first; the end when left out.")
     display: Display = "drawn"
+    account_id: Id | None = Field(default=None, description="The account that is added: its cap and hours count.")
 
     def draft(self, source: Source) -> TargetDraft:
         """Say the same in the words of the services."""
-        return TargetDraft(source=source, **self.model_dump(exclude={"payload", "url"}))
+        plain = self.model_dump(include=set(TargetFields.model_fields))
+        return TargetDraft(source=source, **plain)
 
 
 class QrText(BaseModel):
@@ -98,6 +120,14 @@ class NewTarget(TargetFields, QrText):
 
     model_config = example(payload=PAYLOAD, name="1群", members=12)
 
+    shifts: Weekly | None = None
+    special_dates: SpecialDates | None = None
+
+    def draft(self, source: Source) -> TargetDraft:
+        """Say the same in the words of the services."""
+        weekly, special = said_shifts(self.shifts), said_dates(self.special_dates)
+        return replace(super().draft(source), weekly=weekly, special=special)
+
 
 class NewTargets(BaseModel):
     """Targets to be created together: all of them, or none."""
@@ -121,7 +151,7 @@ class FreshQr(FreshPicture, QrText):
     model_config = example(payload=PAYLOAD)
 
 
-class TargetChange(Change):
+class TargetChange(HoursChange):
     """What to change of a target; `null` for `member_limit` or `expires_at` is the default again."""
 
     model_config = change_example(status="paused")
@@ -133,6 +163,7 @@ class TargetChange(Change):
     weight: Weight = Field(default=UNSET)
     position: Position = Field(default=UNSET)
     display: Display = Field(default=UNSET)
+    account_id: Id | None = Field(default=UNSET, description="null is none.")
 
 
 class HeadCount(BaseModel):
@@ -154,12 +185,13 @@ class NewKey(BaseModel):
 
 
 class DefaultsChange(Change):
-    """What to change of the defaults; targets that are there stay as they are."""
+    """What to change of the defaults; targets and accounts that are there stay as they are."""
 
     model_config = change_example(expiry_margin_seconds=7200)
 
     expiry_margin_seconds: MarginSeconds = Field(default=UNSET)
     member_limit: Places = Field(default=UNSET, description="Places in a group.")
+    daily_cap: Adds | None = Field(default=UNSET, description="Adds a day of an account; null is no cap.")
 
 
 class WorkspaceChange(Change):

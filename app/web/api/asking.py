@@ -13,7 +13,7 @@ from fastapi import Depends, Header, Path, Query, Request, Response
 from fastapi.security import HTTPBearer
 
 from app.domain import ids, limits
-from app.domain.code import CodeId, TargetId
+from app.domain.code import AccountId, CodeId, TargetId
 from app.domain.errors import Refusal
 from app.domain.workspace import Scope
 from app.services.editing import Versions
@@ -58,6 +58,7 @@ Administering = Annotated[Caller, Depends(_needs(Scope.ADMIN))]
 _id = Path(pattern=ids.PATTERN, examples=[ID])
 CodePath = Annotated[CodeId, _id]
 TargetPath = Annotated[TargetId, _id]
+AccountPath = Annotated[AccountId, _id]
 KeyPath = Annotated[KeyId, _id]
 NumberPath = Annotated[int, Path(ge=1, le=limits.OPTION_NUMBER_MAX, examples=[1])]
 

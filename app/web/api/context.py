@@ -12,6 +12,7 @@ from app.services.arranging import MenuEditor
 from app.services.channelling import ChannelKeeper
 from app.services.editing import Editing, Publisher
 from app.services.explaining import Explainer
+from app.services.keeping_accounts import AccountKeeper
 from app.services.keeping_codes import CodeEditor
 from app.services.keeping_keys import KeyKeeper
 from app.services.keeping_workspaces import WorkspaceKeeper
@@ -31,6 +32,7 @@ class ApiContext:
     menus: MenuEditor
     channels: ChannelKeeper
     targets: TargetEditor
+    accounts: AccountKeeper
     recounter: Recounter
     viewer: Viewer
     explainer: Explainer
@@ -62,6 +64,7 @@ class ApiContext:
             menus=MenuEditor(editing),
             channels=ChannelKeeper(editing),
             targets=TargetEditor(editing, reader, public_url),
+            accounts=AccountKeeper(editing),
             recounter=Recounter(editing),
             viewer=Viewer(database, redis),
             explainer=Explainer(database, redis),

@@ -27,6 +27,7 @@ _ALWAYS: Final = ("unauthenticated", "insufficient_scope", "store_away")
 # What many operations have in common, by a word that is no code itself.
 _GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "body": ("invalid", "malformed_body", "body_too_large"),
+    "hours": ("empty_shift", "overlapping_shifts", "repeated_date", "too_many_shifts"),
     "idempotency": ("bad_idempotency_key", "idempotency_key_in_use", "idempotency_key_reused"),
 }
 
@@ -63,7 +64,7 @@ _PAGE_POLICY: Final = (
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Describe the refusals of an operation by their codes, or by `body` and `idempotency` for what these bring.
+    """Describe the refusals of an operation by their codes, or by a name of `_GROUPS` for what it brings.
 
     Those that every operation has are added.
     """

@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.routing import APIRoute
 
-from app.web.api import channels, codes, explain, keys, options, prints, targets, workspace
+from app.web.api import accounts, channels, codes, explain, keys, options, prints, targets, workspace
 from app.web.api.asking import BEARER
 from app.web.api.context import ApiContext
 from app.web.api.docs import install_docs
@@ -15,6 +15,7 @@ from app.web.edge import install_errors
 _TAGS: Final = [
     {"name": "codes", "description": "What is printed (活码)."},
     {"name": "targets", "description": "The groups behind a code (子码), and their QRs."},
+    {"name": "accounts", "description": "Who can be added (员工号): caps, hours, and who is away."},
     {"name": "menus", "description": "What a menu leads to (选项)."},
     {"name": "channels", "description": "Where a code is printed (渠道)."},
     {"name": "print", "description": "The QR to print (印刷码)."},
@@ -37,7 +38,7 @@ def build_api(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     api = APIRouter(prefix=API_PATH, dependencies=[Security(BEARER)])
-    for part in (codes, explain, targets, options, channels, prints, keys, workspace):
+    for part in (codes, explain, targets, accounts, options, channels, prints, keys, workspace):
         api.include_router(part.router)
     app.include_router(api)
     install_errors(app)

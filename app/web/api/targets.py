@@ -1,6 +1,6 @@
 """Routes of targets (子码)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
@@ -8,8 +8,7 @@ from fastapi import APIRouter, Request, Response
 from app.domain import ids
 from app.domain.code import TargetId
 from app.services.once import Once
-from app.services.viewing import TargetView, view_of
-from app.store.targets import TargetRecord
+from app.services.viewing import TargetView
 from app.web.answers import TargetOut, TargetPage, TargetsOut
 from app.web.api.asking import CodePath, Context, Cutting, IfMatch, Reading, Repeating, TargetPath, Writing, tag
 from app.web.api.bodies import content_of, read_upload
@@ -32,7 +31,7 @@ _REFUSALS = ("not_found", "closed", "same_qr", "already_expired", "expires_too_l
     "/codes/{code_id}/targets",
     status_code=201,
     summary="Add a target",
-    responses=problems(*_REFUSALS, *UPLOAD_REFUSALS, "too_many_targets", "idempotency"),
+    responses=problems(*_REFUSALS, *UPLOAD_REFUSALS, "too_many_targets", "unknown_account", "hours", "idempotency"),
     openapi_extra=takes_upload("NewTargetPicture", "NewTarget"),
 )
 async def add_target(
@@ -47,12 +46,12 @@ async def add_target(
     """
     said, source = await read_upload(request, TargetFields, NewTarget)
     now = context.clock()
-    once: Once[list[TargetRecord]] = await ask.once(
+    once: Once[list[TargetView]] = await ask.once(
         content_of(said, source), lambda made: _made(made, now).items[0].model_dump(mode="json")
     )
-    record = await context.targets.add(caller.workspace, code_id, said.draft(source), now, once)
-    tag(response, record.version)
-    return _made([record], now).items[0]
+    view = await context.targets.add(caller.workspace, code_id, said.draft(source), now, once)
+    tag(response, view.record.version)
+    return TargetOut.of(view, now)
 
 
 @router.post(
@@ -69,7 +68,7 @@ async def add_targets(
     Rows that repeat a QR are named once all rows can be read.
     """
     now = context.clock()
-    once: Once[list[TargetRecord]] = await ask.once(
+    once: Once[list[TargetView]] = await ask.once(
         body.model_dump(mode="json"), lambda made: _made(made, now).model_dump(mode="json")
     )
     drafts = [row.draft(row.source()) for row in body.targets]
@@ -85,31 +84,31 @@ async def list_targets(code_id: CodePath, context: Context, caller: Reading, cut
     """List targets in the order in which they fill, each as a scan would find it now."""
     spelt = cut.after(rf"([0-9]{{1,18}})\.({ids.PATTERN[1:-1]})")
     after = (int(spelt[1]), TargetId(spelt[2])) if spelt else None
-    found = await context.viewer.targets(caller.workspace, code_id, after, cut.size + 1)
-    page, following = cut.pages(found, lambda view: f"{view.record.position}.{view.record.target.id}")
     now = context.clock()
+    found = await context.viewer.targets(caller.workspace, code_id, after, cut.size + 1, now)
+    page, following = cut.pages(found, lambda view: f"{view.record.position}.{view.record.target.id}")
     return TargetPage(items=[TargetOut.of(view, now) for view in page], next=following)
 
 
 @router.get("/targets/{target_id}", summary="Read a target", responses=problems("not_found"))
 async def get_target(target_id: TargetPath, context: Context, caller: Reading, response: Response) -> TargetOut:
     """Read one target as a scan would find it now. Its ETag is that of its settings; the counts move without it."""
-    view = await context.viewer.target(caller.workspace, target_id)
-    return _shown(context.clock, view, response)
+    now = context.clock()
+    return _shown(await context.viewer.target(caller.workspace, target_id, now), now, response)
 
 
 @router.patch(
     "/targets/{target_id}",
     summary="Change a target",
-    responses=problems(*(set(_REFUSALS) - {"same_qr"}), "no_picture", "changed_meanwhile"),
+    responses=problems(*(set(_REFUSALS) - {"same_qr"}), "no_picture", "unknown_account", "hours", "changed_meanwhile"),
 )
 async def change_target(
     target_id: TargetPath, body: TargetChange, context: Context, caller: Writing, seen: IfMatch, response: Response
 ) -> TargetOut:
     """Change a target; the next scan sees it. `null` for `member_limit` or `expires_at` is the default again."""
-    record = await context.targets.change(caller.workspace, target_id, body.values(), context.clock(), seen)
-    view = (await context.viewer.views([record]))[0]
-    return _shown(context.clock, view, response)
+    now = context.clock()
+    record = await context.targets.change(caller.workspace, target_id, body.values(), now, seen)
+    return _shown((await context.viewer.views([record], now))[0], now, response)
 
 
 @router.delete(
@@ -134,9 +133,9 @@ async def renew_target(
 ) -> TargetOut:
     """Replace the QR or the URL of a target: a new revision with a new life. Its places and its visitors stay."""
     said, source = await read_upload(request, FreshPicture, FreshQr)
-    record = await context.targets.renew(caller.workspace, target_id, source, said.expires_at, context.clock(), seen)
-    view = (await context.viewer.views([record]))[0]
-    return _shown(context.clock, view, response)
+    now = context.clock()
+    record = await context.targets.renew(caller.workspace, target_id, source, said.expires_at, now, seen)
+    return _shown((await context.viewer.views([record], now))[0], now, response)
 
 
 @router.post(
@@ -153,14 +152,13 @@ async def recount_target(
         body.model_dump(mode="json"), lambda view: TargetOut.of(view, now).model_dump(mode="json"), 200
     )
     view = await context.recounter.recount(caller.workspace, target_id, body.count, now, once)
-    return _shown(context.clock, view, response)
+    return _shown(view, now, response)
 
 
-def _made(records: Sequence[TargetRecord], now: datetime) -> TargetsOut:
-    """Show targets that nobody can have scanned yet."""
-    return TargetsOut(items=[TargetOut.of(view_of(record, None), now) for record in records])
+def _made(views: Sequence[TargetView], now: datetime) -> TargetsOut:
+    return TargetsOut(items=[TargetOut.of(view, now) for view in views])
 
 
-def _shown(clock: Callable[[], datetime], view: TargetView, response: Response) -> TargetOut:
+def _shown(view: TargetView, now: datetime, response: Response) -> TargetOut:
     tag(response, view.record.version)
-    return TargetOut.of(view, clock())
+    return TargetOut.of(view, now)

@@ -23,6 +23,10 @@ async def make_target(api: httpx.AsyncClient, code: dict[str, Any], **fields: An
     return done(await api.post(f"/codes/{code['id']}/targets", json={"payload": payload()} | fields), 201)
 
 
+async def make_account(api: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
+    return done(await api.post("/accounts", json={"name": "小春", "kind": "wecom"} | fields), 201)
+
+
 def done(response: httpx.Response, status: int = 200) -> dict[str, Any]:
     assert response.status_code == status, response.text
     body = response.json()

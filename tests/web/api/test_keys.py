@@ -11,7 +11,7 @@ from app.store import workspaces
 from app.store.database import Database
 from app.web.api import ApiContext
 from tests.conftest import Clock, client, key_to
-from tests.web.api.steps import blocked, done, make_code, make_target, payload, refused
+from tests.web.api.steps import blocked, done, make_account, make_code, make_target, payload, refused
 
 
 async def test_a_key_is_shown_once_and_stored_as_a_hash(
@@ -88,8 +88,10 @@ async def test_each_scope_may_do_what_those_before_it_may(
 ) -> None:
     code = await make_code(api)
     target = await make_target(api, code)
+    account = await make_account(api)
     of_readers = [("GET", "/codes"), ("GET", f"/codes/{code['id']}"), ("GET", f"/codes/{code['id']}/targets")]
     of_readers += [("GET", f"/targets/{target['id']}"), ("GET", f"/codes/{code['id']}/qr.svg"), ("GET", "/workspace")]
+    of_readers += [("GET", "/accounts"), ("GET", f"/accounts/{account['id']}")]
     of_writers = [
         ("POST", "/codes", {"name": "n"}),
         ("PATCH", f"/codes/{code['id']}", {"name": "n"}),
@@ -98,6 +100,10 @@ async def test_each_scope_may_do_what_those_before_it_may(
         ("PATCH", f"/targets/{target['id']}", {"name": "n"}),
         ("PUT", f"/targets/{target['id']}/qr", {"payload": payload()}),
         ("POST", f"/targets/{target['id']}/members", {"count": 1}),
+        ("POST", "/accounts", {"name": "n", "kind": "wecom"}),
+        ("PATCH", f"/accounts/{account['id']}", {"name": "n"}),
+        ("PUT", f"/accounts/{account['id']}/availability", {"available": True}),
+        ("DELETE", f"/accounts/{account['id']}", None),
         ("DELETE", f"/targets/{target['id']}", None),
         ("DELETE", f"/codes/{code['id']}", None),
     ]

@@ -65,6 +65,12 @@ def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[s
         "DELETE /api/v1/targets/{target_id}",
         "PUT /api/v1/targets/{target_id}/qr",
         "POST /api/v1/targets/{target_id}/members",
+        "POST /api/v1/accounts",
+        "GET /api/v1/accounts",
+        "GET /api/v1/accounts/{account_id}",
+        "PATCH /api/v1/accounts/{account_id}",
+        "PUT /api/v1/accounts/{account_id}/availability",
+        "DELETE /api/v1/accounts/{account_id}",
         "POST /api/v1/keys",
         "GET /api/v1/keys",
         "DELETE /api/v1/keys/{key_id}",
@@ -123,7 +129,8 @@ def test_uploads_are_described_in_both_forms(document: dict[str, Any]) -> None:
 
 
 def test_a_change_has_no_defaults(document: dict[str, Any]) -> None:
-    for name in ("CodeChange", "ChannelChange", "TargetChange", "WorkspaceChange", "DefaultsChange"):
+    names = ("CodeChange", "ChannelChange", "TargetChange", "AccountChange", "WorkspaceChange", "DefaultsChange")
+    for name in names:
         for field in document["components"]["schemas"][name]["properties"].values():
             assert "default" not in field
 

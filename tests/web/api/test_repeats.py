@@ -28,6 +28,7 @@ async def test_a_repeat_is_answered_as_before_and_changes_nothing(api: httpx.Asy
         (f"/codes/{code['id']}/targets", {"payload": payload(), "members": 7}),
         (f"/codes/{code['id']}/targets/batch", {"targets": [{"payload": payload()}, {"payload": payload()}]}),
         (f"/targets/{target['id']}/members", {"count": 9}),
+        ("/accounts", {"name": "n", "kind": "wechat", "special_dates": [{"date": "2026-10-01", "windows": []}]}),
     ]
     for number, (path, body) in enumerate(asked):
         headers = {"Idempotency-Key": f"k{number}"}
@@ -39,6 +40,7 @@ async def test_a_repeat_is_answered_as_before_and_changes_nothing(api: httpx.Asy
         assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
     assert len(done(await api.get("/codes"))["items"]) == 2
     assert len(done(await api.get(f"/codes/{code['id']}/channels"))["items"]) == 1
+    assert len(done(await api.get("/accounts"))["items"]) == 1
     assert len(done(await api.get(f"/codes/{code['id']}/targets"))["items"]) == 4
 
 
@@ -67,6 +69,12 @@ async def test_a_key_stands_for_one_request_only(api: httpx.AsyncClient, samples
     headers = {"Idempotency-Key": "picture"}
     done(await api.post(url, files=image, headers=headers), 201)
     refused(await api.post(url, files=other, headers=headers), 422, "idempotency_key_reused")
+
+
+async def test_no_cap_is_another_question_than_the_default_cap(api: httpx.AsyncClient) -> None:
+    body = {"name": "n", "kind": "wecom"}
+    done(await api.post("/accounts", json=body, headers=KEY), 201)
+    refused(await api.post("/accounts", json=body | {"daily_cap": None}, headers=KEY), 422, "idempotency_key_reused")
 
 
 async def test_a_key_means_nothing_in_another_workspace(
