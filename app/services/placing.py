@@ -24,6 +24,7 @@ from app.domain.workspace import Workspace
 from app.qr.reader import Reader
 from app.services.editing import Edit, Editing, Versions, check_seen, new_id, not_found, open_code
 from app.services.keeping_accounts import with_shifts
+from app.services.levelling import level_newcomers, relevel
 from app.services.once import Once
 from app.services.uploading import Qr, Source, Taker, expiry_of, qr_of_text, read_source
 from app.services.viewing import TargetView, look_around, view_of
@@ -96,8 +97,8 @@ class TargetEditor:
         """Add all of many targets given as text, or none.
 
         Raises: as `Editing.edit`; BatchRefusal; Refusal `no_targets_in_menu`, `too_many_targets`.
-        Cost: eight statements, whatever the number of targets; beside these what `look_around` costs, and two
-        where they name accounts.
+        Cost: eight statements, whatever the number of targets; beside these what `look_around` and `level_newcomers`
+        cost, and two where they name accounts.
         """
         taker = await self._taker(workspace, code)
         prepared: list[_Prepared] = []
@@ -142,6 +143,7 @@ class TargetEditor:
             if "member_limit" in values and values["member_limit"] is None:
                 settings = await workspaces.find(edit.tx, workspace)
                 values["member_limit"] = default_limit(record.target.kind, settings)
+            values = await relevel(self._editing.redis, edit, record, values, now)
             return _kept(await targets.update(edit.tx, record, now, values))
 
     async def renew(
@@ -218,6 +220,7 @@ class TargetEditor:
             there = await targets.payloads_there(edit.tx, workspace, code, payloads)
             _check_fresh(payloads, there, edit.code.kind)
             records = _in_row([one.record for one in prepared], row)
+            records = await level_newcomers(self._editing.redis, edit, records, now)
             await targets.insert(edit.tx, records, [one.revision for one in prepared])
             around = await look_around(edit.tx, self._editing.redis, records, now)
             # Nobody can have scanned them yet.

@@ -8,6 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from app.domain.code import NO_ACCOUNT, AccountId, CodeId, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.levelling import Load
 from app.domain.payload import TargetKind
 from app.domain.shifts import Shifts
 from app.store.database import Reading, Writing
@@ -102,6 +103,21 @@ async def page(
         query = query.where(sa.tuple_(targets.c.position, targets.c.id) > sa.tuple_(*map(sa.literal, after)))
     rows = await connection.execute(query.order_by(targets.c.position, targets.c.id).limit(size))
     return [_record(row) for row in rows]
+
+
+async def loads(tx: Writing, workspace: WorkspaceId, code: CodeId, now: datetime) -> list[Load]:
+    """Read what `balance` weighs of a code's targets that are neither paused nor expired, as the record has it."""
+    taken = sum((sa.func.coalesce(target_totals.c[name], 0) for name in ("members", "held", "seen")), sa.literal(0))
+    query = (
+        sa.select(targets.c.id, taken, targets.c.handicap, targets.c.weight, targets.c.member_limit)
+        .select_from(_WITH_TOTALS)
+        .where(
+            *_of_code(workspace, code),
+            targets.c.status == TargetStatus.LIVE.value,
+            sa.or_(targets.c.expires_at.is_(None), targets.c.expires_at > now),
+        )
+    )
+    return [Load(TargetId(row[0]), *row[1:]) for row in await tx.execute(query)]
 
 
 async def measure(tx: Writing, workspace: WorkspaceId, code: CodeId) -> Row:

@@ -1,10 +1,13 @@
-"""Scan codes while their accounts come and go."""
+"""Scan codes while their accounts come and go, and while newcomers join a balance."""
+
+from collections import Counter
+from typing import Any
 
 import httpx
 
 from tests.conftest import Clock
-from tests.scanning import Process
-from tests.web.api.steps import done, make_account, make_code, make_target
+from tests.scanning import Make, Process
+from tests.web.api.steps import done, make_account, make_code, make_target, payload
 
 
 async def test_who_is_away_is_in_no_code_by_the_next_scan_and_back_by_himself(
@@ -41,3 +44,28 @@ async def test_a_lower_cap_counts_at_once_over_all_codes(
     assert [(await one.phone().visit(slug)).outcome for one, slug in each] == ["claimed", "full", "full", "full"]
     found = done(await api.get(f"/accounts/{account['id']}"))
     assert (found["adds_today"], found["counts"], found["state"]) == (3, "live", "capped")
+
+
+async def test_a_newcomer_to_a_balance_is_not_given_everybody(
+    process: Process, code: Make, api: httpx.AsyncClient
+) -> None:
+    made = await code(200, 200, strategy="balance")
+    for _ in range(20):
+        await process.phone().visit(made.slug)
+    newcomer = await make_target(api, {"id": made.id})
+    targets = [*made.targets, newcomer["id"]]
+
+    async def given(visitors: int) -> list[int]:
+        counted = Counter([(await process.phone().visit(made.slug)).target for _ in range(visitors)])
+        return [counted[target] for target in targets]
+
+    assert await given(9) == [3, 3, 3]
+    done(await api.patch(f"/targets/{made.targets[0]}", json={"status": "paused"}))
+    assert await given(10) == [0, 5, 5]
+    changes: list[dict[str, Any]] = [{"status": "live"}, {"weight": 2}]
+    for change in changes:
+        done(await api.patch(f"/targets/{made.targets[0]}", json=change))
+    assert await given(8) == [4, 2, 2]
+    rows = [{"payload": payload()} for _ in range(2)]
+    done(await api.post(f"/codes/{made.id}/targets/batch", json={"targets": rows}), 201)
+    assert await given(12) == [4, 2, 2]

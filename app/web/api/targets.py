@@ -105,7 +105,11 @@ async def get_target(target_id: TargetPath, context: Context, caller: Reading, r
 async def change_target(
     target_id: TargetPath, body: TargetChange, context: Context, caller: Writing, seen: IfMatch, response: Response
 ) -> TargetOut:
-    """Change a target; the next scan sees it. `null` for `member_limit` or `expires_at` is the default again."""
+    """Change a target; the next scan sees it. `null` for `member_limit` or `expires_at` is the default again.
+
+    In a code of strategy `balance`, a target that was paused begins again where the least of the others stands, and
+    another weight leaves it where it stood: it is not given everybody until it has caught up.
+    """
     now = context.clock()
     record = await context.targets.change(caller.workspace, target_id, body.values(), now, seen)
     return _shown((await context.viewer.views([record], now))[0], now, response)
