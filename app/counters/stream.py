@@ -68,7 +68,7 @@ def unpack(entry: str, fields: dict[str, str]) -> list[Event]:
     at_ms = int(fields["now"])
     events = []
     for n, line in enumerate(fields["events"].split("\n")):
-        # Entries of an earlier release have no detail.
-        kind, code, client, seat, *detail = line.split("|")
-        events.append(Event(entry, n, at_ms, EventKind(kind), CodeId(code), client, Seat.parse(seat), "".join(detail)))
+        # An entry from before events had a detail has four fields a line.
+        kind, code, client, seat, detail = (*line.split("|"), "")[:5]
+        events.append(Event(entry, n, at_ms, EventKind(kind), CodeId(code), client, Seat.parse(seat), detail))
     return events

@@ -30,6 +30,11 @@ def local_day(now: datetime, time_zone: str) -> int:
     return now.astimezone(zone(time_zone)).toordinal() - _EPOCH
 
 
+def date_of(day: int) -> date:
+    """Name the day that `local_day` counts."""
+    return date.fromordinal(day + _EPOCH)
+
+
 @lru_cache(maxsize=1024)
 def zone(name: str) -> ZoneInfo:
     """Look a zone up by its IANA name. Raises: ZoneInfoNotFoundError."""

@@ -8,6 +8,7 @@ from app.counters import stream
 from app.domain.code import WorkspaceId
 from app.store import records
 from app.store.database import Database
+from app.store.snapshots import read_zone
 from app.telemetry import BACKLOG, DRAINED
 
 # Stream entries a transaction; an entry holds the events of one round trip, at most a batch and its releases.
@@ -17,8 +18,9 @@ ENTRIES: Final = 2_000
 class Drain:
     """Record what happened.
 
-    Events, totals and the stream's position move in one transaction; only then is the stream shortened. A crash
-    anywhere repeats the batch, and the position says that it was done.
+    Events, totals, hours and the stream's position move in one transaction; only then is the stream shortened. A crash
+    anywhere repeats the batch, and the position says that it was done. Hours are those of the workspace's zone as it is
+    then.
     Metrics: `huoma_drained_events_total`, `huoma_stream_backlog`.
     """
 
@@ -43,7 +45,8 @@ class Drain:
             read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, ENTRIES)
             if read.last is not None:
                 at = records.Position(read.epoch, read.last)
-                await records.append(connection, workspace, read.events, at)
+                zone = await read_zone(connection, workspace)
+                await records.append(connection, workspace, zone, read.events, at)
         DRAINED.inc(len(read.events))
         if at.entry != stream.START:
             await stream.forget(self._redis, workspace, at.epoch, at.entry)

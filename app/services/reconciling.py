@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from redis.asyncio import Redis
 
@@ -12,11 +12,11 @@ from app.counters.claims import Block, settle
 from app.counters.counts import Places
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.rotation import Terms
-from app.domain.shifts import local_day
+from app.domain.shifts import date_of, local_day
 from app.services.draining import Drain
 from app.services.recalling import Recaller
-from app.store import records
-from app.store.database import Database
+from app.store import records, retellings
+from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
 from app.telemetry import RELEASED_SWEEPS
 
@@ -25,7 +25,10 @@ _SWEEP: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Name one place where two tellings of the same thing disagree."""
+    """Name one place where two tellings of the same thing disagree.
+
+    Shapes: `code` and `target` are empty where the thing belongs to none; `teller` says who else counted.
+    """
 
     workspace: WorkspaceId
     code: CodeId
@@ -33,10 +36,12 @@ class Difference:
     what: str
     counted: int
     recorded: int
+    teller: Literal["counters", "events"] = "counters"
 
     def __str__(self) -> str:
-        place = f"workspace {self.workspace} code {self.code} target {self.target}"
-        return f"{place}: {self.what}: counters say {self.counted}, record says {self.recorded}"
+        code, target = self.code and f" code {self.code}", self.target and f" target {self.target}"
+        place = f"workspace {self.workspace}{code}{target}"
+        return f"{place}: {self.what}: {self.teller} say {self.counted}, record says {self.recorded}"
 
 
 class Reconciler:
@@ -70,7 +75,7 @@ class Reconciler:
         return len(late)
 
     async def verify(self, workspace: WorkspaceId) -> list[Difference]:
-        """Compare events with totals, and totals with counters; an empty list proves that all agree.
+        """Compare events with totals, hours and adds, and totals with counters; an empty list proves that all agree.
 
         The record stands still meanwhile: its position is locked, and what the stream holds beyond it is added.
         Raises: StoreAway, CountersAway.
@@ -80,7 +85,8 @@ class Reconciler:
             at = await records.lock_position(connection, workspace, wait=True)
             assert at is not None
             totals = await records.totals_of(connection, workspace)
-            found = self._against_events(workspace, totals, await records.retold(connection, workspace))
+            found = self._against_events(workspace, totals, await retellings.places(connection, workspace))
+            found += await self._statistics_against_events(connection, workspace)
             by_code: dict[CodeId, list[TargetId]] = {}
             for target, (code, *_) in totals.items():
                 by_code.setdefault(code, []).append(target)
@@ -110,10 +116,19 @@ class Reconciler:
         found = []
         for target, (code, _members, held, seen) in totals.items():
             held_again, seen_again = retold.get(target, (0, 0))
-            if held != held_again:
-                found.append(Difference(workspace, code, target, "held by events", held_again, held))
-            if seen != seen_again:
-                found.append(Difference(workspace, code, target, "seen by events", seen_again, seen))
+            for what, again, recorded in (("held", held_again, held), ("seen", seen_again, seen)):
+                if again != recorded:
+                    found.append(Difference(workspace, code, target, f"{what} by events", again, recorded, "events"))
+        return found
+
+    async def _statistics_against_events(self, connection: Writing, workspace: WorkspaceId) -> list[Difference]:
+        found = []
+        for code, kind, events, hours in await retellings.hours_apart(connection, workspace):
+            what = f"{kind.name.lower()} by the hour"
+            found.append(Difference(workspace, code, TargetId(""), what, events, hours, "events"))
+        for account, day, events, adds in await retellings.adds_apart(connection, workspace):
+            what = f"adds of account {account} on {date_of(day)}"
+            found.append(Difference(workspace, CodeId(""), TargetId(""), what, events, adds, "events"))
         return found
 
     async def _against_counters(

@@ -1,5 +1,6 @@
 """Write events and move totals: the record's half of the drain. Everything here happens in the caller's transaction."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -10,13 +11,22 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.event import Event, EventKind
+from app.domain.hours import QUARTER, hour_start
 from app.store.database import Reading, Writing
 from app.store.tables import account_days, codes, stream_positions, target_totals, targets, workspaces
 
 _COLUMNS: Final = (
     "at", "workspace_id", "entry_ms", "entry_seq", "n", "kind", "code_id", "target_id", "account_id", "day", "seat",
-    "channel", "visitor", "client",
+    "channel", "visitor", "client", "detail",
 )  # fmt: skip
+
+# Told of a target and not of a visitor, and so left out of the hours.
+UNCOUNTED: Final = frozenset({EventKind.REBASED, EventKind.KEPT})
+_MOVING: Final = UNCOUNTED | {EventKind.CLAIMED, EventKind.TAKEN, EventKind.SEEN, EventKind.RELEASED}
+
+# A row of `stat_hours`, but for the workspace: code, hour, kind, target, channel, account, client, detail.
+HourKey = tuple[CodeId, datetime, str, TargetId, int, AccountId, str, str]
+_QUARTER_MS: Final = QUARTER // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ def fold(events: Iterable[Event]) -> Moves:
 
 def _fold_one(moves: Moves, event: Event) -> None:
     seat, kind = event.seat, event.kind
-    if not seat.target or kind is EventKind.RETURNED:
+    if not seat.target or kind not in _MOVING:
         return
     move = moves.targets.setdefault(seat.target, Move(event.code))
     if kind is EventKind.REBASED:
@@ -67,12 +77,34 @@ def _fold_one(moves: Moves, event: Event) -> None:
         move.held -= kept
         move.seen += kept
         return
-    step = 1 if kind is EventKind.CLAIMED else -1
-    move.held += step
+    step = -1 if kind is EventKind.RELEASED else 1
+    if kind is EventKind.TAKEN:
+        move.seen += 1
+    else:
+        move.held += step
     if step == 1:
         moves.seats[event.code] = max(moves.seats.get(event.code, 0), seat.number)
     if seat.account:
         moves.adds[seat.account, seat.day] = moves.adds.get((seat.account, seat.day), 0) + step
+
+
+def by_hour(events: Iterable[Event], time_zone: str) -> Counter[HourKey]:
+    """Count events by the local hour they fall into and by all that a report may ask for; `UNCOUNTED` are left out."""
+    hours: dict[int, datetime] = {}
+    counts: Counter[HourKey] = Counter()
+    for event in events:
+        if event.kind in UNCOUNTED:
+            continue
+        # Hours begin at quarters only, so that a zone is asked four times an hour and not for every event.
+        quarter = event.at_ms // _QUARTER_MS
+        hour = hours.get(quarter)
+        if hour is None:
+            hour = hours[quarter] = hour_start(datetime.fromtimestamp(event.at_ms / 1000, UTC), time_zone)
+        seat = event.seat
+        counts[
+            event.code, hour, event.kind.value, seat.target, seat.channel, seat.account, event.client, event.detail
+        ] += 1
+    return counts
 
 
 async def list_workspaces(connection: Reading) -> list[WorkspaceId]:
@@ -98,10 +130,12 @@ async def lock_position(connection: Writing, workspace: WorkspaceId, *, wait: bo
     return None if row is None else Position(row[0], row[1])
 
 
-async def append(connection: Writing, workspace: WorkspaceId, events: Sequence[Event], position: Position) -> None:
-    """Record events, move totals by them, and store how far that was.
+async def append(
+    connection: Writing, workspace: WorkspaceId, time_zone: str, events: Sequence[Event], position: Position
+) -> None:
+    """Record events, move totals by them, count them by the hour, and store how far that was.
 
-    Cost: one COPY and at most four statements, whatever the number of events.
+    Cost: one COPY and at most six statements, whatever the number of events.
     """
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
@@ -109,6 +143,7 @@ async def append(connection: Writing, workspace: WorkspaceId, events: Sequence[E
         await _make_partition(driver, day)
     await driver.copy_records_to_table("events", columns=_COLUMNS, records=[_row(workspace, e) for e in events])
     await _move_totals(driver, workspace, fold(events))
+    await _count_hours(driver, workspace, by_hour(events, time_zone))
     await connection.execute(
         sa.update(stream_positions)
         .where(stream_positions.c.workspace_id == workspace)
@@ -134,6 +169,7 @@ def _row(workspace: WorkspaceId, event: Event) -> tuple[object, ...]:
         seat.channel,
         seat.visitor,
         event.client,
+        event.detail,
     )
 
 
@@ -167,6 +203,11 @@ async def _move_totals(driver: Any, workspace: WorkspaceId, moves: Moves) -> Non
         await driver.execute(_MOVE_ADDS, workspace, *_columns_of([(a, d, n) for (a, d), n in moves.adds.items()]))
 
 
+async def _count_hours(driver: Any, workspace: WorkspaceId, counts: Counter[HourKey]) -> None:
+    if counts:
+        await driver.execute(_COUNT_HOURS, workspace, *_columns_of([(*key, n) for key, n in counts.items()]))
+
+
 def _columns_of(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -194,30 +235,15 @@ _MOVE_ADDS: Final = """
     select $1, m.account, m.day, m.adds from unnest($2::text[], $3::int[], $4::bigint[]) as m (account, day, adds)
     on conflict (workspace_id, account_id, day) do update set adds = t.adds + excluded.adds
 """
-
-
-async def retold(connection: Reading | Writing, workspace: WorkspaceId) -> dict[TargetId, tuple[int, int]]:
-    """Tell (held, seen) of every target once more from its events alone, as totals should have it.
-
-    Cost: one pass over the workspace's events.
-    """
-    rows = await connection.execute(sa.text(_RETOLD), {"workspace": workspace})
-    return {TargetId(row[0]): (int(row[1]), int(row[2])) for row in rows}
-
-
-_RETOLD: Final = """
-    with e as (
-        select target_id, kind, seat, count(*) filter (where kind = 'b') over (
-            partition by target_id order by entry_ms desc, entry_seq desc, n desc
-        ) as rebased_since
-        from events where workspace_id = :workspace and target_id <> ''
+_COUNT_HOURS: Final = """
+    insert into stat_hours as t (
+        workspace_id, code_id, hour, kind, target_id, channel, account_id, client, detail, n
     )
-    select target_id,
-        count(*) filter (where kind = 'c')
-            - count(*) filter (where kind in ('s', 'x')) - coalesce(sum(seat) filter (where kind = 'k'), 0) as held,
-        count(*) filter (where kind = 's' and rebased_since = 0)
-            + coalesce(sum(seat) filter (where kind = 'k' and rebased_since = 0), 0) as seen
-    from e group by target_id
+    select $1, m.* from unnest(
+        $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
+        $10::bigint[]
+    ) as m
+    on conflict (code_id, hour, kind, target_id, channel, account_id, client, detail) do update set n = t.n + excluded.n
 """
 
 

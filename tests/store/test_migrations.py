@@ -1,10 +1,13 @@
 """Migrations make what the code expects, and take it away again."""
 
+from datetime import UTC
+
 from alembic import command
 from sqlalchemy import text
 
+from app.domain.code import WorkspaceId
 from app.embedded import Servers
-from app.store import migrate
+from app.store import migrate, retellings
 from app.store.database import Database
 
 
@@ -50,3 +53,46 @@ async def test_the_first_migration_can_be_undone_and_done_again(servers: Servers
     assert await migrate.current(url) is None
     await migrate.upgrade(url)
     assert await migrate.differences(url) == []
+
+
+async def test_what_happened_before_there_were_hours_is_counted(servers: Servers, database: Database) -> None:
+    url = servers.database_url.replace("/huoma?", "/counted?")
+    async with database.engine.connect() as connection:
+        await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(
+            text("create database counted")
+        )
+
+    def first_only(connection: object) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    await migrate.locked(url, first_only)
+    old = Database(url, pool_size=1, connect_seconds=5, statement_seconds=20)
+    # Twenty past one in New York twice over, since clocks go back in between, and a quarter to three in Kathmandu.
+    moments = {"ny": ["2026-11-01T05:20Z", "2026-11-01T05:40Z", "2026-11-01T06:20Z"], "ktm": ["2026-11-01T09:00Z"]}
+    async with old.writing() as tx:
+        await tx.exec_driver_sql(
+            "create table events_20261101 partition of events for values from ('2026-11-01Z') to ('2026-11-02Z')"
+        )
+        for workspace, zone in (("ny", "America/New_York"), ("ktm", "Asia/Kathmandu")):
+            await tx.exec_driver_sql(f"insert into workspaces values ('{workspace}', 'n', '{zone}')")
+            for n, at in enumerate(moments[workspace]):
+                await tx.exec_driver_sql(
+                    f"insert into events select '{at}', '{workspace}', 1, {n}, i, kind, 'c{workspace}', 't', '', 0, 1,"
+                    " 2, 'v', 'wechat' from unnest(array['c', 'b', 'k']) with ordinality as k (kind, i)"
+                )
+
+    await migrate.upgrade(url)
+
+    async with old.reading() as connection:
+        rows = await connection.execute(text("select * from stat_hours order by workspace_id, hour"))
+        found = {(row.workspace_id, row.hour.astimezone(UTC).isoformat()[:16], row.kind, row.n) for row in rows}
+        assert found == {
+            ("ktm", "2026-11-01T08:15", "c", 1),
+            ("ny", "2026-11-01T05:00", "c", 2),
+            ("ny", "2026-11-01T06:00", "c", 1),
+        }
+        for workspace in ("ny", "ktm"):
+            assert await retellings.hours_apart(connection, WorkspaceId(workspace)) == []
+    await old.close()

@@ -1,0 +1,72 @@
+"""Tell from events alone what the drain has counted up from them, so that the two can be compared (核验).
+
+Each is one pass over all events of a workspace.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
+from app.domain.event import EventKind
+from app.store.database import Reading, Writing
+from app.store.records import UNCOUNTED
+
+
+async def places(connection: Reading | Writing, workspace: WorkspaceId) -> dict[TargetId, tuple[int, int]]:
+    """Tell (held, seen) of every target as its totals should have it. Cost: one query."""
+    rows = await connection.execute(sa.text(_PLACES), {"workspace": workspace})
+    return {TargetId(row[0]): (int(row[1]), int(row[2])) for row in rows}
+
+
+async def hours_apart(
+    connection: Reading | Writing, workspace: WorkspaceId
+) -> list[tuple[CodeId, EventKind, int, int]]:
+    """Name the codes and kinds whose hours do not add up to their events, with the sums of both. Cost: one query."""
+    rows = await connection.execute(sa.text(_HOURS), {"workspace": workspace, "uncounted": sorted(UNCOUNTED)})
+    return [(CodeId(row[0]), EventKind(row[1]), int(row[2]), int(row[3])) for row in rows]
+
+
+async def adds_apart(connection: Reading | Writing, workspace: WorkspaceId) -> list[tuple[AccountId, int, int, int]]:
+    """Name the accounts and days whose adds are not the places given less those that came back, with both numbers.
+
+    Cost: one query.
+    """
+    rows = await connection.execute(sa.text(_ADDS), {"workspace": workspace})
+    return [(AccountId(row[0]), row[1], int(row[2]), int(row[3])) for row in rows]
+
+
+_PLACES: Final = """
+    with e as (
+        select target_id, kind, seat, count(*) filter (where kind = 'b') over (
+            partition by target_id order by entry_ms desc, entry_seq desc, n desc
+        ) as rebased_since
+        from events where workspace_id = :workspace and target_id <> ''
+    )
+    select target_id,
+        count(*) filter (where kind = 'c')
+            - count(*) filter (where kind in ('s', 'x')) - coalesce(sum(seat) filter (where kind = 'k'), 0) as held,
+        count(*) filter (where kind in ('s', 't') and rebased_since = 0)
+            + coalesce(sum(seat) filter (where kind = 'k' and rebased_since = 0), 0) as seen
+    from e group by target_id
+"""
+_HOURS: Final = """
+    with e as (
+        select code_id, kind, count(*) as n from events
+        where workspace_id = :workspace and kind <> all(cast(:uncounted as text[])) group by code_id, kind
+    ), h as (
+        select code_id, kind, sum(n) as n from stat_hours where workspace_id = :workspace group by code_id, kind
+    )
+    select code_id, kind, coalesce(e.n, 0), coalesce(h.n, 0) from e full join h using (code_id, kind)
+    where e.n is distinct from h.n order by code_id, kind
+"""
+_ADDS: Final = """
+    with e as (
+        select account_id, day, count(*) filter (where kind in ('c', 't')) - count(*) filter (where kind = 'x') as adds
+        from events where workspace_id = :workspace and account_id <> '' group by account_id, day
+    ), d as (
+        select account_id, day, adds from account_days where workspace_id = :workspace
+    )
+    select account_id, day, coalesce(e.adds, 0), coalesce(d.adds, 0) from e full join d using (account_id, day)
+    where coalesce(e.adds, 0) <> coalesce(d.adds, 0) order by account_id, day
+"""
