@@ -56,6 +56,12 @@ GROUP_MEMBER_LIMIT_DEFAULT: Final = 200
 # Between two targets in a row, so that a third can be put there without touching either.
 POSITION_STEP: Final = 1_024
 
+STATS_DAYS_DEFAULT: Final = 7
+STATS_DAYS_BY_HOUR: Final = 366
+STATS_DAYS_MAX: Final = 3_660
+STATS_YEAR_MIN: Final = 2000
+STATS_YEAR_MAX: Final = 2999
+
 PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 100
 KEYS_PER_WORKSPACE: Final = 1_000

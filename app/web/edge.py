@@ -41,6 +41,7 @@ STATUS: Final[Mapping[str, int]] = {
     "bad_cursor": 422,
     "bad_idempotency_key": 422,
     "bad_link": 422,
+    "bad_range": 422,
     "bad_slug": 422,
     "bad_style": 422,
     "bad_time_zone": 422,

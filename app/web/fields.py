@@ -1,7 +1,8 @@
 """Say what a field of a request may hold. Bounds come from `domain/limits.py`; what passes here is safe to store."""
 
+import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -13,6 +14,8 @@ from app.domain import ids, limits
 _DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Control characters, lone surrogates, line and paragraph separators.
 _FORBIDDEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LOST_PLUS: Final = re.compile(r"(T.+) ([0-9]{2}:?[0-9]{2})$")
 
 
 def _clean(text: Any, allowed: str = "") -> Any:
@@ -41,6 +44,20 @@ def _instant(value: Any) -> datetime:
     raise PydanticCustomError("bad_instant", "Give a date and time with an offset, such as 2026-12-01T10:00:00+08:00")
 
 
+def _moment(value: Any) -> date | datetime:
+    """Read a date, or an instant as above; a + that nobody escaped has arrived as a space."""
+    try:
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            moment: date | datetime = date.fromisoformat(value)
+        else:
+            moment = _instant(_LOST_PLUS.sub(r"\1+\2", value) if isinstance(value, str) else value)
+        if limits.STATS_YEAR_MIN <= moment.year <= limits.STATS_YEAR_MAX:
+            return moment
+    except ValueError:
+        pass
+    raise PydanticCustomError("bad_moment", "Give a date such as 2026-11-22, or an instant with an offset")
+
+
 Name = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
 Title = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
 Notice = Annotated[str, BeforeValidator(_clean_lines), Field(min_length=1, max_length=limits.NOTICE_LENGTH)]
@@ -50,6 +67,9 @@ Link = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=li
 Id = Annotated[str, Field(pattern=ids.PATTERN)]
 Instant = Annotated[
     datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation")
+]
+StatsMoment = Annotated[
+    date | datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string"}, mode="validation")
 ]
 
 Flag = Annotated[bool, Field(strict=True)]

@@ -19,6 +19,7 @@ from app.services.keeping_workspaces import WorkspaceKeeper
 from app.services.placing import TargetEditor
 from app.services.printing import Printer
 from app.services.recounting import Recounter
+from app.services.reporting import Reporter
 from app.services.viewing import Viewer
 from app.store.database import Database
 
@@ -37,6 +38,7 @@ class ApiContext:
     viewer: Viewer
     explainer: Explainer
     printer: Printer
+    reporter: Reporter
     keys: KeyKeeper
     workspaces: WorkspaceKeeper
     clock: Callable[[], datetime]
@@ -69,6 +71,7 @@ class ApiContext:
             viewer=Viewer(database, redis),
             explainer=Explainer(database, redis),
             printer=Printer(database, public_url),
+            reporter=Reporter(database),
             keys=KeyKeeper(database),
             workspaces=WorkspaceKeeper(database, redis),
             clock=clock,

@@ -57,6 +57,8 @@ def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[s
         "DELETE /api/v1/codes/{code_id}/channels/{number}",
         "GET /api/v1/codes/{code_id}/channels/{number}/qr.png",
         "GET /api/v1/codes/{code_id}/channels/{number}/qr.svg",
+        "GET /api/v1/codes/{code_id}/stats",
+        "GET /api/v1/stats",
         "POST /api/v1/codes/{code_id}/targets",
         "GET /api/v1/codes/{code_id}/targets",
         "POST /api/v1/codes/{code_id}/targets/batch",
