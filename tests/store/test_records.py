@@ -109,9 +109,8 @@ async def test_events_are_counted_by_the_hour_on_the_wall(
 ) -> None:
     async with database.writing() as tx:
         await tx.execute(sa.update(workspaces).where(workspaces.c.id == workspace.id).values(time_zone=time_zone))
-    for moment in moments:
-        at = datetime.fromisoformat(f"2026-11-01T{moment}+00:00")
-        await teller.tell(teller.event(K.PREVIEW, at), teller.event(K.REBASED, at), teller.event(K.KEPT, at))
+    instants = [datetime.fromisoformat(f"2026-11-01T{moment}+00:00") for moment in moments]
+    await teller.tell(*(teller.event(kind, at) for at in instants for kind in (K.PREVIEW, K.REBASED, K.KEPT)))
     async with database.reading() as connection:
         rows = await connection.execute(
             sa.select(stat_hours.c.hour, stat_hours.c.kind, stat_hours.c.n).where(
