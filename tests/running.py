@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,16 +167,21 @@ async def visit(client: httpx.AsyncClient, slug: str) -> Visited:
 
 
 async def crowd(url: str, slug: str, visitors: int, connections: int) -> list[Visited]:
-    """Send visitors without cookies, so many at a time."""
+    """Send visitors without cookies to one code, so many at a time."""
+    return await mixed_crowd(url, [slug] * visitors, connections)
+
+
+async def mixed_crowd(url: str, slugs: Sequence[str], connections: int) -> list[Visited]:
+    """Send a visitor without cookies to each of some codes, so many at a time."""
     met: list[Visited] = []
-    waiting = iter(range(visitors))
+    waiting = iter(slugs)
     limits = httpx.Limits(max_connections=1)
 
     async def one_after_another() -> None:
         async with httpx.AsyncClient(
             base_url=url, headers={"User-Agent": PHONE}, limits=limits, trust_env=False, timeout=60, verify=False
         ) as client:
-            for _ in waiting:
+            for slug in waiting:
                 client.cookies.clear()
                 met.append(await visit(client, slug))
 
