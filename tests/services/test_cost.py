@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from redis.asyncio import Redis
 
 from app.store.database import Database
 from tests.conftest import Clock
+from tests.kinds.conftest import group
+from tests.kinds.test_staff import adviser, staff
 from tests.scanning import Make, Process
+from tests.web.api.steps import done, make_code
 
 
 class Cost:
@@ -20,6 +24,11 @@ class Cost:
     def __init__(self) -> None:
         self.statements: list[str] = []
         self.commands: dict[str, int] = {}
+
+    @property
+    def trips(self) -> int:
+        """Count the calls of scripts; what these run inside is no round trip."""
+        return self.commands.get("evalsha", 0) + self.commands.get("eval", 0)
 
 
 @pytest.fixture
@@ -105,3 +114,44 @@ async def test_a_place_that_came_back_is_found_by_asking_once_more(
     cost = await costing(lambda: phone.visit(made.slug))
     assert cost.commands["evalsha"] == 3, "one that hears of it, one that takes it, one for the picture"
     assert cost.statements == []
+
+
+NIGHT_AND_DAY = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "from": "00:00", "to": "24:00"}]
+
+
+@pytest.mark.parametrize("strategy", ["fill", "balance", "random"])
+async def test_a_staff_code_costs_one_command_under_every_strategy(
+    process: Process, api: httpx.AsyncClient, costing: Any, strategy: str
+) -> None:
+    accounts = [await adviser(api, f"a{i}", 5, shifts=NIGHT_AND_DAY) for i in range(3)]
+    staffed = await staff(api, *accounts, strategy=strategy, new_seats_per_minute=100)
+    await process.phone().visit(staffed["slug"])
+    cost = await costing(lambda: process.phone().scan(staffed["slug"]))
+    assert (cost.trips, cost.statements) == (1, [])
+
+
+async def test_links_menus_options_channels_and_fallbacks_cost_one_command(
+    process: Process, api: httpx.AsyncClient, costing: Any
+) -> None:
+    link = await make_code(api, kind="link")
+    done(await api.post(f"/codes/{link['id']}/targets", json={"url": "https://shop.example/"}), 201)
+    menu = await make_code(api, kind="menu")
+    options = {"options": [{"label": "店", "code_id": link["id"]}]}
+    done(await api.put(f"/codes/{menu['id']}/options", json=options))
+    channel = done(await api.post(f"/codes/{link['id']}/channels", json={"name": "海报"}), 201)
+    falls = await group(api, 0, fallback={"url": "https://shop.example/"})
+    off = await group(api, 5, disabled=True)
+    for path in (link["slug"], menu["slug"], f"{menu['slug']}/1", channel["slug"], falls["slug"], off["slug"]):
+        await process.phone().scan(path)
+        cost = await costing(lambda path=path: process.phone().scan(path))
+        assert (path, cost.trips, cost.statements) == (path, 1, [])
+
+
+async def test_each_code_that_sends_on_costs_one_command_more(
+    process: Process, api: httpx.AsyncClient, costing: Any
+) -> None:
+    last = await group(api, 5)
+    first = await group(api, 0, fallback={"code_id": last["id"]})
+    await process.phone().scan(first["slug"])
+    cost = await costing(lambda: process.phone().scan(first["slug"]))
+    assert (cost.trips, cost.statements) == (2, [])
