@@ -26,7 +26,6 @@ from app.store.snapshots import read_code, read_totals
 
 # Targets listed one by one; beyond that, how many there are of each state must do.
 LISTED: Final = 1_000
-_SLICE: Final = 1_000
 _PHONE: Final = Browser(Client.WECHAT, System.IOS)
 
 
@@ -85,10 +84,8 @@ class Explainer:
         adds: dict[AccountId, int] = {}
         live = True
         try:
-            ids = [target.id for target in code.targets]
-            for i in range(0, len(ids), _SLICE):
-                found = await counts.read(self._redis, code.workspace_id, code.id, ids[i : i + _SLICE])
-                taken |= {target: places.taken for target, places in found.items()}
+            found = await counts.read(self._redis, code.workspace_id, code.id, [target.id for target in code.targets])
+            taken = {target: places.taken for target, places in found.items()}
             adds = await counts.adds(self._redis, code.workspace_id, today, list(code.accounts))
         except CountersAway:
             live = False

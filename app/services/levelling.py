@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from redis.asyncio import Redis
 
@@ -13,9 +12,6 @@ from app.domain.levelling import Load, raised, reweighed
 from app.services.editing import Edit
 from app.store import targets
 from app.store.targets import TargetRecord
-
-# Targets whose places are read at once: other workspaces have scans meanwhile.
-_SLICE: Final = 1_000
 
 
 async def level_newcomers(
@@ -63,9 +59,5 @@ def load_of(record: TargetRecord) -> Load:
 
 async def _counted(redis: Redis, edit: Edit, loads: Sequence[Load]) -> list[Load]:
     """Weigh targets by the counters; what these know nothing of, the record knows."""
-    found: list[Load] = []
-    for start in range(0, len(loads), _SLICE):
-        part = loads[start : start + _SLICE]
-        places = await counts.read(redis, edit.code.workspace_id, edit.code.id, [load.target for load in part])
-        found += (replace(load, taken=places[load.target].taken) if load.target in places else load for load in part)
-    return found
+    places = await counts.read(redis, edit.code.workspace_id, edit.code.id, [load.target for load in loads])
+    return [replace(load, taken=places[load.target].taken) if load.target in places else load for load in loads]

@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 from app.counters import counts, keys
 from app.domain.code import CodeId, TargetId
 from app.domain.workspace import Workspace
-from app.services import levelling
 from app.services.recalling import Recaller
 from app.store.database import Database
 from app.store.tables import target_totals
@@ -122,7 +121,7 @@ async def test_places_are_those_of_the_counters_while_they_are_there(
     api: httpx.AsyncClient, code: dict[str, Any], recaller: Recaller, redis: Redis, workspace: Workspace,
     database: Database, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(levelling, "_SLICE", 2)
+    monkeypatch.setattr(counts, "_SLICE", 2)
     targets = [await make_target(api, code, members=n) for n in (50, 60, 70)]
     ids = [TargetId(one["id"]) for one in targets]
     await recaller.publish(CodeId(code["id"]))
