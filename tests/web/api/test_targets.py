@@ -135,3 +135,14 @@ async def test_edits_of_one_code_at_the_same_time_all_count(api: httpx.AsyncClie
     assert [one["position"] for one in found] == [1024 * n for n in range(1, 13)]
     assert sorted(one["name"] for one in found) == sorted(f"#{n}" for n in range(1, 13))
     assert done(await api.get(f"/codes/{code['id']}"))["version"] == 13
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "NaN", "Infinity", "1.5", "10001", '"3"', "null", "true"])
+async def test_a_weight_is_a_whole_number_from_one(api: httpx.AsyncClient, weight: str) -> None:
+    code = await make_code(api)
+    content = f'{{"payload": "{payload()}", "weight": {weight}}}'
+    headers = {"Content-Type": "application/json"}
+    answer = await api.post(f"/codes/{code['id']}/targets", content=content, headers=headers)
+    assert answer.json()["code"] in ("invalid", "malformed_body")
+    assert answer.status_code in (400, 422)
+    assert done(await api.get(f"/codes/{code['id']}/targets"))["items"] == []
