@@ -76,4 +76,4 @@ async def _claim(scanner: Scanner, slug: str) -> None:
     if not isinstance(outcome, Given):
         raise TypeError(f"a scan ended as {outcome}")
     # What the page carries is signed in any case.
-    scanner.token(outcome)
+    scanner.tokens(outcome)[outcome.code.id]

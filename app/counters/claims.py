@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from app.counters import keys
 from app.counters.scripts import CLAIM, Argument
-from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.rotation import Proposal, Terms, Verdict
 from app.domain.seat import Seat
 
@@ -78,7 +78,8 @@ class BlockReply:
     """Hold the answers of one block, in the order asked, and what its roster must learn.
 
     Shapes: `reopened`, `full` and `capped` are complete unless `resync`, when only reading the counters anew helps;
-    `mark` is '' when no account was involved.
+    `mark` is '' when no account was involved; `freed` has the accounts given an add back since the mark that was sent,
+    None when these are too many to be remembered.
     """
 
     lost: bool
@@ -88,6 +89,7 @@ class BlockReply:
     full: list[int]
     capped: list[int]
     mark: str
+    freed: list[AccountId] | None
     answers: list[Answer]
 
 
@@ -105,6 +107,7 @@ async def settle(
         keys.adds(workspace, day),
         keys.adds(workspace, day - 1),
         keys.due(workspace),
+        keys.freed(workspace, day),
     ]
     arguments: list[Argument] = [now_ms, day, len(blocks)]
     for block in blocks:
@@ -132,9 +135,19 @@ async def settle(
 
 
 def _read(reply: list[Any]) -> BlockReply:
-    lost, seq, resync, reopened, full, capped, mark, flat = reply
+    lost, seq, resync, reopened, full, capped, mark, too_many, freed, flat = reply
     answers = [
         Answer(Verdict(verdict), Seat.parse(seat) if seat else None)
         for verdict, seat in zip(flat[::2], flat[1::2], strict=True)
     ]
-    return BlockReply(bool(lost), seq, bool(resync), [TargetId(t) for t in reopened], full, capped, mark, answers)
+    return BlockReply(
+        bool(lost),
+        seq,
+        bool(resync),
+        [TargetId(t) for t in reopened],
+        full,
+        capped,
+        mark,
+        None if too_many else [AccountId(account) for account in freed],
+        answers,
+    )

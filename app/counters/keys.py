@@ -31,6 +31,14 @@ def adds(workspace: WorkspaceId, day: int) -> str:
     return f"huoma:{{{workspace}}}:adds:{day}"
 
 
+def freed(workspace: WorkspaceId, day: int) -> str:
+    """Name the sorted set of the accounts last given an add back on one local day, by its number that day.
+
+    Kept three days, the last thousand.
+    """
+    return f"huoma:{{{workspace}}}:freed:{day}"
+
+
 def due(workspace: WorkspaceId) -> str:
     """Name the sorted set of codes by the deadline (ms) of their first open hold."""
     return f"huoma:{{{workspace}}}:due"

@@ -220,6 +220,26 @@ class Code:
         return self.state(target, now, taken=-1, adds=-1) is TargetState.LIVE
 
     @cached_property
+    def offering(self) -> dict[AccountId, list[int]]:
+        """Find the places in `targets` of those that offer an account."""
+        found: dict[AccountId, list[int]] = {}
+        for i, target in enumerate(self.targets):
+            if target.account:
+                found.setdefault(target.account, []).append(i)
+        return found
+
+    @cached_property
+    def hours(self) -> list[int]:
+        """Number the targets so that those with the same number come and go together."""
+        numbers: dict[tuple[object, ...], int] = {}
+        found = []
+        for target in self.targets:
+            account = self.accounts.get(target.account)
+            theirs = (id(account.shifts), account.available, account.until) if account else ()
+            found.append(numbers.setdefault((id(target.shifts), *theirs), len(numbers)))
+        return found
+
+    @cached_property
     def sleeps(self) -> bool:
         """Tell whether a target may be asleep at one minute and awake at the next."""
         return bool(self.accounts) or any(not target.shifts.always for target in self.targets)

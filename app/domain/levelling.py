@@ -27,15 +27,19 @@ class Load:
         return Fraction(self.taken + self.handicap, self.weight)
 
 
-def raised(newcomer: Load, others: Iterable[Load]) -> int:
+def least(others: Iterable[Load]) -> Fraction | None:
+    """Find where the least of some targets with room stands; None when none has room."""
+    return min((other.ratio for other in others if other.taken < other.member_limit), default=None)
+
+
+def raised(newcomer: Load, least: Fraction | None) -> int:
     """Give the handicap with which a newcomer stands where the least of the others with room stands.
 
     Never less than it has. Rounded down: it may be given one place before the others, never one after.
     """
-    ratios = [other.ratio for other in others if other.taken < other.member_limit]
-    if not ratios:
+    if least is None:
         return newcomer.handicap
-    return max(newcomer.handicap, floor(min(ratios) * newcomer.weight) - newcomer.taken)
+    return max(newcomer.handicap, floor(least * newcomer.weight) - newcomer.taken)
 
 
 def reweighed(load: Load, weight: int) -> int:

@@ -36,7 +36,7 @@ class Visit:
 class Given:
     """A place, and the target to show for it; `returned` when it was the visitor's before.
 
-    Shapes: `slug` is one that leads to the code by itself; `fallback` when another code had no room and sent him on.
+    Shapes: `slug` is one that leads to the code by itself; `sent_by` names the codes that had no room and sent him on.
     """
 
     code: Code
@@ -44,7 +44,7 @@ class Given:
     claimed: Claimed
     returned: bool
     slug: Slug
-    fallback: bool = False
+    sent_by: tuple[CodeId, ...] = ()
 
     def payload(self) -> str:
         """Give what the QR says, or where the link leads, for the channel through which he came."""

@@ -59,7 +59,7 @@ class Proposal:
     valid_until: datetime | None = None
     # The last re-opening its roster had heard of: what a proposal leaves out, it left out knowing no more than that.
     seq: int = 0
-    # The same for capped accounts; '' when none was left out.
+    # The same for adds given back; '' where no account is involved.
     mark: str = ""
     why: TargetState = TargetState.FULL
 
@@ -78,14 +78,14 @@ def propose(roster: Roster, now: datetime) -> Proposal:
     found, complete = roster.window(now, limits.FILL_WINDOW if code.strategy is Strategy.FILL else limits.WINDOW)
     targets = [code.targets[i] for i in found]
     ends = [t.expires_at for t in targets if t.expires_at is not None]
-    wakes_at = roster.wakes_at()
+    wakes_at = roster.wakes_at
     return Proposal(
         strategy=code.strategy,
         candidates=tuple(_candidate(code, target) for target in targets),
         complete=complete,
         valid_until=min(ends if wakes_at is None else [*ends, wakes_at], default=None),
         seq=roster.seq,
-        mark=roster.mark if roster.leaves_out_capped() else "",
+        mark=roster.mark if code.accounts else "",
         why=roster.why(besides_full=bool(targets)) if complete else TargetState.FULL,
     )
 
@@ -100,7 +100,12 @@ def propose_only(roster: Roster, target_id: TargetId, now: datetime) -> Proposal
     if target is None or not code.shown(target, now):
         return None
     return Proposal(
-        code.strategy, (_candidate(code, target),), complete=False, valid_until=target.expires_at, seq=roster.seq
+        code.strategy,
+        (_candidate(code, target),),
+        complete=False,
+        valid_until=target.expires_at,
+        seq=roster.seq,
+        mark=roster.mark if code.accounts else "",
     )
 
 
@@ -130,8 +135,8 @@ def terms_of(code: Code) -> Terms:
 class Ledger:
     """Keep the counters of one code as `claim.lua` must: the specification that the real thing is held against.
 
-    Units: `holds` maps a seat's text to its deadline in ms; `adds` counts per (day, account), `freed` the adds given
-    back per day, `news` the new seats per (minute, network).
+    Units: `holds` maps a seat's text to its deadline in ms; `adds` counts per (day, account), `news` the new seats per
+    (minute, network); `freed` lists the accounts of the adds given back per day, in order.
     """
 
     seats: int = 0
@@ -140,7 +145,7 @@ class Ledger:
     held: dict[TargetId, int] = field(default_factory=dict)
     members: dict[TargetId, int] = field(default_factory=dict)
     adds: dict[tuple[int, AccountId], int] = field(default_factory=dict)
-    freed: dict[int, int] = field(default_factory=dict)
+    freed: dict[int, list[AccountId]] = field(default_factory=dict)
     news: dict[tuple[int, str], int] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -156,7 +161,7 @@ class Ledger:
             if seat.account and seat.day in (today, today - 1):
                 self.adds[seat.day, seat.account] -= 1
                 if seat.day == today:
-                    self.freed[today] = self.freed.get(today, 0) + 1
+                    self.freed.setdefault(today, []).append(seat.account)
         return [Seat.parse(text).target for text in late]
 
     def claim(
@@ -197,7 +202,12 @@ class Ledger:
 
     def mark(self, today: int) -> str:
         """Spell how many adds have been given back today."""
-        return f"{today}:{self.freed.get(today, 0)}"
+        return f"{today}:{len(self.freed.get(today, []))}"
+
+    def given_back(self, mark: str, today: int) -> set[AccountId] | None:
+        """Tell whose adds have been given back since a mark; None when it is of another day."""
+        day, heard = mark.split(":")
+        return set(self.freed.get(today, [])[max(0, int(heard)) :]) if int(day) == today else None
 
     def come_back(self, seat: Seat, *, proven: bool) -> Verdict:
         """Tell whether a visitor still has the place of his token."""

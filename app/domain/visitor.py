@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 
@@ -62,11 +62,21 @@ _SYSTEMS: Final = (
 _PREFETCH: Final = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
 
 
+# Nobody comes from here through the internet. Source: RFC 1918, 6598, 4193, 4291, 3927, 1122.
+_PRIVATE: Final = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
+        "fc00::/7", "fe80::/10", "::1/128",
+    )
+)  # fmt: skip
+
+
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Name the network of a client: its IPv4 address, or the first 64 bits of its IPv6 address, as a household has.
 
-    '' for this machine itself and for what is no address: nobody can tell how many are behind it.
+    '' for private addresses and for what is no address: these are proxies, and nobody can tell how many are behind one.
     """
     try:
         found = ip_address(address.partition("%")[0])
@@ -74,7 +84,7 @@ def network_of(address: str) -> str:
         return ""
     if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
         found = found.ipv4_mapped
-    if found.is_loopback:
+    if any(found in network for network in _PRIVATE if network.version == found.version):
         return ""
     return str(found) if isinstance(found, IPv4Address) else f"{int(found) >> 64:x}"
 

@@ -84,8 +84,11 @@ class Batcher:
             while lane.waiting:
                 batch, lane.waiting = lane.waiting[:BATCH], lane.waiting[BATCH:]
                 BATCH_SIZE.observe(len(batch))
+                # Entries from before and after a change of the zone may meet here; each is settled by its own day.
+                zones = dict.fromkeys(one.entry.code.time_zone for one in batch)
                 try:
-                    await self._settle(lane.workspace, batch)
+                    for zone in zones:
+                        await self._settle(lane.workspace, [e for e in batch if e.entry.code.time_zone == zone])
                 except CountersAway as error:
                     # Whoever queued meanwhile would only wait for the same silence.
                     _fail(batch + lane.waiting, error)

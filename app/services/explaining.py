@@ -1,8 +1,9 @@
 """Explain (诊断) what a scan would be given, now or at an instant to come, by the scan's own rules. Takes nothing."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -10,7 +11,7 @@ from redis.asyncio import Redis
 
 from app.counters import counts
 from app.domain.access import decline
-from app.domain.code import AccountId, Code, CodeId, Strategy, Target, TargetId, TargetState, WorkspaceId
+from app.domain.code import AccountId, Code, CodeId, Fallback, Strategy, Target, TargetId, TargetState, WorkspaceId
 from app.domain.errors import CountersAway, Refusal
 from app.domain.event import EventKind
 from app.domain.outcome import Visit
@@ -26,6 +27,7 @@ from app.store.snapshots import read_code, read_totals
 
 # Targets listed one by one; beyond that, how many there are of each state must do.
 LISTED: Final = 1_000
+_GIVES: Final = frozenset({"claimed", "menu", "fallback"})
 _PHONE: Final = Browser(Client.WECHAT, System.IOS)
 
 
@@ -34,7 +36,8 @@ class Explanation:
     """Tell what a new visitor with WeChat on his phone would be given.
 
     Shapes: `outcome` as in `X-Huoma-Outcome`; `reason` why nobody would be given; `chances` the targets that may be,
-    by their chance, which adds up to 1; `states` of the first targets in their order, `summary` of all.
+    by their chance, which adds up to 1; `states` of the first targets in their order, `summary` of all; `goal` where
+    the fallback leads, in the end.
     """
 
     code: Code
@@ -44,6 +47,7 @@ class Explanation:
     states: list[tuple[Target, TargetState]]
     summary: Mapping[TargetState, int]
     live: bool
+    goal: Fallback | None = None
 
 
 class Explainer:
@@ -70,10 +74,24 @@ class Explainer:
         if channel and channel not in code.channels:
             raise Refusal("unknown_channel", "This code has no such channel.", "channel")
         taken, adds, live = await self._counted(code, at, now)
-        states = [(target, _state(code, target, at, taken, adds)) for target in code.targets]
-        outcome, reason, chances = _told(code, at, channel, taken, adds)
-        summary = Counter(state for _, state in states)
-        return Explanation(code, outcome, reason, chances, states[:LISTED], summary, live)
+        # Fifty thousand targets take a while, and others have visitors meanwhile.
+        told = await asyncio.to_thread(_judged, code, at, channel, taken, adds, live=live)
+        if told.outcome != EventKind.FALLBACK.name.lower():
+            return told
+        return await self._followed(workspace, told, at, now)
+
+    async def _followed(self, workspace: WorkspaceId, told: Explanation, at: datetime, now: datetime) -> Explanation:
+        """Follow a fallback to where it leads: as in a scan, one that leads nowhere ends where it does."""
+        goal = told.code.fallback
+        if goal is None or goal.code is None:
+            return replace(told, goal=goal)
+        try:
+            there = await self.explain(workspace, goal.code, at, now, 0)
+        except Refusal:
+            return replace(told, outcome=EventKind.FULL.name.lower())
+        if there.outcome not in _GIVES:
+            return replace(told, outcome=there.outcome)
+        return replace(told, goal=there.goal or goal)
 
     async def _counted(
         self, code: Code, at: datetime, now: datetime
@@ -94,6 +112,21 @@ class Explainer:
             adds = {**await adds_of(connection, code.workspace_id, today), **adds}
         taken = {**{target: places for target, (places, _) in totals.given.items()}, **taken}
         return taken, adds if local_day(at, code.time_zone) == today else {}, live
+
+
+def _judged(
+    code: Code,
+    at: datetime,
+    channel: int,
+    taken: Mapping[TargetId, int],
+    adds: Mapping[AccountId, int],
+    *,
+    live: bool,
+) -> Explanation:
+    states = [(target, _state(code, target, at, taken, adds)) for target in code.targets]
+    outcome, reason, chances = _told(code, at, channel, taken, adds)
+    summary = Counter(state for _, state in states)
+    return Explanation(code, outcome, reason, chances, states[:LISTED], summary, live)
 
 
 def _state(

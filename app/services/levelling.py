@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from app.counters import counts
 from app.domain.code import Strategy, TargetStatus
-from app.domain.levelling import Load, raised, reweighed
+from app.domain.levelling import Load, least, raised, reweighed
 from app.services.editing import Edit
 from app.store import targets
 from app.store.targets import TargetRecord
@@ -25,7 +25,8 @@ async def level_newcomers(
     if edit.code.strategy is not Strategy.BALANCE:
         return list(newcomers)
     others = await _counted(redis, edit, await targets.loads(edit.tx, edit.code.workspace_id, edit.code.id, now))
-    return [replace(one, target=replace(one.target, handicap=raised(load_of(one), others))) for one in newcomers]
+    lowest = least(others)
+    return [replace(one, target=replace(one.target, handicap=raised(load_of(one), lowest))) for one in newcomers]
 
 
 async def relevel(
@@ -46,7 +47,7 @@ async def relevel(
     load = replace(before, weight=weight, handicap=reweighed(before, weight))
     if comes_back:
         others = await targets.loads(edit.tx, edit.code.workspace_id, edit.code.id, now)
-        load = replace(load, handicap=raised(load, await _counted(redis, edit, others)))
+        load = replace(load, handicap=raised(load, least(await _counted(redis, edit, others))))
     return {**values, "handicap": load.handicap}
 
 

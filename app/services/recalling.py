@@ -23,7 +23,7 @@ from app.domain.rotation import Proposal, Verdict, propose
 from app.domain.shifts import local_day
 from app.services.draining import Drain
 from app.store.database import Database
-from app.store.records import adds_of
+from app.store.records import adds_of, lock_position
 from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read_code, read_totals
 
 # Seats given since the last record are lost with the counters. Numbers begin at the clock, in ms, and well above every
@@ -115,7 +115,7 @@ class Entry:
             self.roster.reopened(reply.reopened, reply.seq)
             self._proposal = None
         if reply.mark and reply.mark != self.roster.mark:
-            self.roster.marked(reply.mark)
+            self.roster.given_back(reply.mark, reply.freed)
             self._proposal = None
         if proposal is not None and (reply.full or reply.capped):
             for i in reply.full:
@@ -216,6 +216,9 @@ class Recaller:
                 # Totals are the whole truth only when nothing waits to be recorded.
                 await self._drain.all_of(workspace)
             async with self._database.writing() as connection:
+                if not expected.counted:
+                    # A drain that read the stream before it was lost must be done first.
+                    await lock_position(connection, workspace, wait=True)
                 code = await read_code(connection, code_id)
                 totals = await read_totals(connection, code_id, only_members=expected.counted)
                 day = local_day(self._clock(), code.time_zone)

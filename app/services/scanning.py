@@ -6,12 +6,13 @@ The hot path, top to bottom: `scan` → `_enter` → `_settle` → `_try` → `B
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
 from typing import Final
 
-from app.counters.claims import Ask
+from app.counters.claims import Answer, Ask
 from app.domain import limits
 from app.domain.access import Declined, decline
 from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Target, TargetId
@@ -82,11 +83,11 @@ class Scanner:
             return Unknown()
         if visit.preview:
             return Preview(entry.code)
-        way = _Way(visit, visit.slug, printed.channel, (entry.code.id,))
+        way = _Way(visit, visit.slug, printed.channel, (entry.code.id,), final=True)
         try:
             return await self._see(way, entry, claimed)
         except CountersAway:
-            return self._without_counters(way, entry.code, claimed)
+            return await self._without_counters(way, entry.code, claimed)
         except StoreAway:
             return Unavailable()
 
@@ -95,9 +96,9 @@ class Scanner:
         found = await self._recall(slug)
         return found[1].code.fallback if isinstance(found, tuple) else None
 
-    def token(self, given: Given) -> str:
-        """Sign the place given, for the visitor to carry."""
-        return self._signer.sign(given.code.id, given.claimed)
+    def tokens(self, given: Given) -> dict[CodeId, str]:
+        """Sign the place given, for the visitor to carry: for its code, and for those that sent him on to it."""
+        return {code: self._signer.sign(code, given.claimed) for code in (given.code.id, *given.sent_by)}
 
     async def _recall(self, slug: Slug) -> tuple[Printed, Entry] | Closed | Unknown | Unavailable:
         try:
@@ -124,12 +125,14 @@ class Scanner:
         try:
             return await self._settle(way, entry, claimed)
         except CountersAway:
-            return self._without_counters(way, entry.code, claimed)
+            return await self._without_counters(way, entry.code, claimed)
         except StoreAway:
             return Unavailable()
 
     async def _choose(self, way: "_Way", entry: Entry, number: int) -> Outcome:
         """Count the choice of an option and enter its code, both at once."""
+        outcome: Outcome | BaseException | None = None
+        entered: CodeId | None = None
         for _ in range(_ATTEMPTS):
             now = self._clock()
             option = next((one for one in entry.code.options if one.number == number), None)
@@ -138,9 +141,16 @@ class Scanner:
                 # What was printed for an option that is gone shows the menu: never a dead end.
                 return await self._enter(way, entry)
             note = Ask.note(EventKind.OPTION, way.channel, "", way.visit.browser.client, str(number))
-            noted, outcome = await asyncio.gather(
-                self._batcher.ask(entry, None, note), self._enter_code(way, option.code), return_exceptions=True
-            )
+            noted: Answer | BaseException
+            if option.code == entered:
+                # What he was given stands; only the choice has yet to be counted.
+                (noted,) = await asyncio.gather(self._batcher.ask(entry, None, note), return_exceptions=True)
+            else:
+                noted, outcome = await asyncio.gather(
+                    self._batcher.ask(entry, None, note), self._enter_code(way, option.code), return_exceptions=True
+                )
+                entered = option.code
+            assert outcome is not None
             if isinstance(outcome, BaseException):
                 raise outcome
             if isinstance(noted, CountersAway):
@@ -171,6 +181,7 @@ class Scanner:
         if claimed and _stuck_too_long(entry.code, claimed, self._clock()):
             quest.claimed = None
         for attempt in range(_ATTEMPTS):
+            quest.hurried = attempt >= _WINDOWS
             if entry.code.closed:
                 return Closed()
             outcome = await self._try(entry, quest, self._clock())
@@ -185,7 +196,9 @@ class Scanner:
     async def _try(self, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
         """Ask once; None when what was asked is out of date, or there is more to offer."""
         way, code, client = quest.way, entry.code, quest.way.visit.browser.client
-        declined = _declined(way, code, now) or (None if quest.claimed else self._sent_on(way, code))
+        declined = _declined(way, code, now)
+        if declined is None and await self._sent_on(way, code, quest.claimed):
+            declined = EventKind.FALLBACK, _RETURNED, None
         if declined is not None:
             kind, detail, outcome = declined
             answer = await self._batcher.ask(entry, None, Ask.note(kind, way.channel, "", client, detail))
@@ -216,7 +229,11 @@ class Scanner:
             network=self._network(way.visit, code, now),
             detail=AGAIN if quest.again else "",
         )
-        answer = await self._batcher.ask(entry, again or entry.proposal(now), ask)
+        proposal = again or entry.proposal(now)
+        if quest.hurried and proposal.mark:
+            # Adds come back faster than we can ask: what was heard a round trip ago must do.
+            proposal = replace(proposal, mark="")
+        answer = await self._batcher.ask(entry, proposal, ask)
         if answer.seat is not None:
             target = code.targets[code.index[answer.seat.target]]
             # Whoever is sent on by a link has seen all there is to see.
@@ -231,26 +248,38 @@ class Scanner:
     async def _fall_back(self, way: "_Way", code: Code) -> Outcome:
         """Send a visitor where the code says when nobody has room; it was recorded already."""
         goal = code.fallback
-        if goal is None:
+        if goal is None or way.final:
             return Full(code)
         if goal.code is None:
             return Elsewhere(code, goal)
-        if goal.code in way.passed or len(way.passed) > limits.FALLBACK_CHAIN:
+        if goal.code in way.passed or len(way.passed) > limits.FALLBACK_CHAIN + 1:
             # Saving refuses rounds; this one was made of edits that this process has not met all of.
             return Full(code)
         outcome = await self._enter_code(way, goal.code)
-        if isinstance(outcome, Given | Menu):
+        if isinstance(outcome, Given):
+            return replace(outcome, sent_by=(code.id, *outcome.sent_by))
+        if isinstance(outcome, Menu):
             return replace(outcome, fallback=True)
         return Full(code) if isinstance(outcome, Closed) else outcome
 
-    def _sent_on(self, way: "_Way", code: Code) -> Declined | None:
-        """Tell whether a visitor without a place here has one in the code that he was once sent on to."""
+    async def _sent_on(self, way: "_Way", code: Code, claimed: Claimed | None) -> bool:
+        """Tell whether a visitor was once sent on from here, and may still have the place that he was given there.
+
+        What he carries for this code then names a target of another.
+        """
         goal = code.fallback.code if code.fallback else None
-        carried = self._signer.read(goal, way.visit.tokens.get(goal, "")) if goal else None
-        there = self._recaller.remembered(goal) if goal else None
-        if carried is None or (there and _shown(there.code, carried.seat, self._clock()) is None):
-            return None
-        return EventKind.FALLBACK, _RETURNED, None
+        if goal is None or goal in way.passed or way.final:
+            return False
+        carried = self._signer.read(goal, way.visit.token(goal))
+        if carried is None or (claimed is None and goal in way.visit.tokens) or _of(code, claimed):
+            return False
+        there, now = (await self._entry(goal)).code, self._clock()
+        on = _Way(way.visit, there.slug, 0, (*way.passed, goal))
+        if there.closed or _declined(on, there, now) is not None or _stuck_too_long(there, carried, now):
+            return False
+        if _of(there, carried):
+            return carried.proven and _shown(there, carried.seat, now) is not None
+        return await self._sent_on(on, there, carried)
 
     async def _see(self, way: "_Way", entry: Entry, claimed: Claimed) -> Outcome:
         """See the place of the token asked for, else the one carried along, else a new one."""
@@ -262,15 +291,13 @@ class Scanner:
         outcome = await self._settle(way, entry, claimed)
         if not isinstance(outcome, Given) or outcome.claimed.proven:
             return outcome
-        if outcome.code.id != entry.code.id:
-            # This page speaks of another code; a fresh one will speak of this.
-            return Unavailable()
         return await self._see_one(way, entry, outcome.claimed) or Unavailable()
 
     async def _see_one(self, way: "_Way", entry: Entry, claimed: Claimed) -> Given | None:
         for _ in range(_ATTEMPTS):
-            target = None if entry.code.closed else _shown(entry.code, claimed.seat, self._clock())
-            if target is None:
+            now = self._clock()
+            target = None if entry.code.closed else _shown(entry.code, claimed.seat, now)
+            if target is None or _declined(way, entry.code, now) is not None:
                 return None
             ask = Ask.see(claimed.seat, way.visit.browser.client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
@@ -292,7 +319,7 @@ class Scanner:
             return ""
         return self._signer.blur(f"{visit.network} {code.id} {int(now.timestamp()) // 60}")
 
-    def _without_counters(self, way: "_Way", code: Code, claimed: Claimed | None) -> Outcome:
+    async def _without_counters(self, way: "_Way", code: Code, claimed: Claimed | None) -> Outcome:
         """Show a visitor the place that nothing can take back, or what gives nothing.
 
         A place that is only held is not shown: nobody could note that it was seen, so it would be given again.
@@ -301,20 +328,27 @@ class Scanner:
         declined = _declined(way, code, now)
         if declined is not None:
             return declined[2] or Unavailable()
+        with suppress(CountersAway, StoreAway):
+            if await self._sent_on(way, code, claimed):
+                return await self._fall_back(way, code)
         target = _shown(code, claimed.seat, now) if claimed else None
-        if claimed is None or target is None or not claimed.proven:
+        if claimed is None or target is None or not claimed.proven or _stuck_too_long(code, claimed, now):
             return Unavailable()
         return Given(code, target, claimed, returned=True, slug=way.slug)
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """Say by which slug and channel a visitor came to a code, and which codes he has entered, this one last."""
+    """Say by which slug and channel a visitor came to a code, and which codes he has entered, this one last.
+
+    Shapes: `final` when he can be sent nowhere else, since what he asks for is a picture on a page of this code.
+    """
 
     visit: Visit
     slug: Slug
     channel: int
     passed: tuple[CodeId, ...] = ()
+    final: bool = False
 
 
 @dataclass(slots=True)
@@ -326,10 +360,16 @@ class _Quest:
     claimed: Claimed | None
     again: bool
     lost: TargetId | None = None
+    hurried: bool = False
 
 
 def _declined(way: _Way, code: Code, now: datetime) -> Declined | None:
     return decline(way.visit, way.slug, way.channel, code, now)
+
+
+def _of(code: Code, claimed: Claimed | None) -> bool:
+    """Tell whether a place is one in a target that the code has."""
+    return claimed is not None and code.target(claimed.seat.target) is not None
 
 
 def _shown(code: Code, seat: Seat, now: datetime) -> Target | None:

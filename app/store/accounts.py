@@ -58,7 +58,7 @@ async def find_some(
 ) -> dict[AccountId, Account]:
     """Read some accounts of a workspace as scans see them; one that was removed or is another's is left out."""
     rows = await connection.execute(_there(workspace).where(accounts.c.id.in_(wanted)))
-    return {AccountId(row.id): read_account(row) for row in rows}
+    return {AccountId(row.id): read_account(row, Shifts.read(row.shifts)) for row in rows}
 
 
 async def page(connection: Reading, workspace: WorkspaceId, before: AccountId | None, size: int) -> list[AccountRecord]:
@@ -146,7 +146,7 @@ def _columns(values: Mapping[str, object]) -> dict[str, object]:
 
 def _record(row: sa.Row[Any]) -> AccountRecord:
     return AccountRecord(
-        read_account(row),
+        read_account(row, Shifts.read(row.shifts)),
         WorkspaceId(row.workspace_id),
         AccountKind(row.kind),
         row.version,

@@ -1,7 +1,8 @@
 """Read a code as scans see it. The only queries a scan can ever cause, and only when its process does not know."""
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -184,6 +185,7 @@ async def _read_targets(connection: Writing, code: CodeId) -> Sequence[Target]:
         .order_by(targets.c.position, targets.c.id)
     )
     found: list[Target] = []
+    hours = _Hours()
     for row in rows:
         if len(found) % _SLICE == 0:
             # Fifty thousand of these take a while, and other codes have visitors, too.
@@ -203,7 +205,7 @@ async def _read_targets(connection: Writing, code: CodeId) -> Sequence[Target]:
                 display,
                 revision,
                 NO_ACCOUNT if account is None else account,
-                ALWAYS if shifts is None else Shifts.read(shifts),
+                hours.read(shifts),
                 handicap,
             )
         )
@@ -219,13 +221,30 @@ async def _read_accounts(
     rows = await connection.execute(
         sa.select(accounts).where(accounts.c.workspace_id == workspace, accounts.c.id.in_(offered))
     )
-    return {AccountId(row.id): read_account(row) for row in rows}
+    hours = _Hours()
+    return {AccountId(row.id): read_account(row, hours.read(row.shifts)) for row in rows}
 
 
-def read_account(row: sa.Row[Any]) -> Account:
+class _Hours:
+    """Read equal hours as the same object, so that all who keep them can be looked at together."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Shifts] = {}
+
+    def read(self, spelt: Mapping[str, Any] | None) -> Shifts:
+        """Read what `Shifts.spell` wrote."""
+        if spelt is None:
+            return ALWAYS
+        key = json.dumps(spelt, sort_keys=True)
+        if key not in self._read:
+            self._read[key] = Shifts.read(spelt)
+        return self._read[key]
+
+
+def read_account(row: sa.Row[Any], shifts: Shifts) -> Account:
     """Read an account as scans see it."""
     cap = limits.UNLIMITED if row.daily_cap is None else row.daily_cap
-    return Account(AccountId(row.id), row.name, cap, Shifts.read(row.shifts), row.available, row.until)
+    return Account(AccountId(row.id), row.name, cap, shifts, row.available, row.until)
 
 
 async def _read_channels(connection: Writing, code: CodeId) -> dict[int, Channel]:

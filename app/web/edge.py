@@ -3,6 +3,7 @@
 The only file that knows which refusal has which status.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -172,7 +173,7 @@ def install_errors(app: FastAPI) -> None:
         return _validation_problem(error)
 
     async def unexpected(_request: Request, error: Exception) -> ProblemResponse:
-        say("unexpected_error", error=error)
+        say("unexpected_error", level=logging.ERROR, error=error)
         return problem("internal", "Something went wrong on our side. It has been noted.")
 
     handlers: dict[Any, Any] = {

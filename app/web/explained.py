@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.domain.code import TargetState
 from app.services.explaining import Explanation
 from app.web.answers import ID
+from app.web.code_schemas import Fallback
 from app.web.schemas import example
 
 Reason = Literal["expired", "full", "paused", "off_shift", "capped", "unavailable"]
@@ -39,7 +40,7 @@ class ExplanationOut(BaseModel):
 
     model_config = example(
         at="2026-11-22T02:00:00Z", channel=0, outcome="claimed", reason=None,
-        given=[{"target_id": ID, "name": "小美", "chance": 1.0}],
+        goal=None, given=[{"target_id": ID, "name": "小美", "chance": 1.0}],
         targets=[{"target_id": ID, "name": "小美", "reason": None}],
         summary={"live": 1, "off_shift": 2}, counts="live",
     )  # fmt: skip
@@ -49,6 +50,7 @@ class ExplanationOut(BaseModel):
     outcome: Literal["claimed", "full", "fallback", "menu", "disabled", "not_open", "ended"]
     reason: str | None = Field(description="Why nobody would be given: a target's reason, `not_open` or `ended`.")
     given: list[ChanceOut]
+    goal: Fallback | None = Field(description="Where the fallback leads, in the end.")
     targets: list[StateOut] = Field(description="The first thousand, in the order in which they fill.")
     summary: Mapping[TargetState, int] = Field(description="How many targets of each state there are.")
     counts: Literal["live", "recorded"]
@@ -65,6 +67,7 @@ class ExplanationOut(BaseModel):
                 {"target_id": target.id, "name": target.name, "chance": chance}
                 for target, chance in explanation.chances
             ],
+            "goal": None if explanation.goal is None else Fallback.of(explanation.goal),
             "targets": [
                 {"target_id": target.id, "name": target.name, "reason": None if state is TargetState.LIVE else state}
                 for target, state in explanation.states

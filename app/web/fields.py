@@ -37,7 +37,8 @@ def _instant(value: Any) -> datetime:
     """Read RFC 3339 with an offset; numbers and local times are refused, since they are read in more than one way."""
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is not None:
+        # Years that no zone and no day more can push out of the calendar.
+        if moment.tzinfo is not None and limits.YEAR_MIN <= moment.year <= limits.YEAR_MAX:
             return moment.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
@@ -51,7 +52,7 @@ def _moment(value: Any) -> date | datetime:
             moment: date | datetime = date.fromisoformat(value)
         else:
             moment = _instant(_LOST_PLUS.sub(r"\1+\2", value) if isinstance(value, str) else value)
-        if limits.STATS_YEAR_MIN <= moment.year <= limits.STATS_YEAR_MAX:
+        if limits.YEAR_MIN <= moment.year <= limits.YEAR_MAX:
             return moment
     except ValueError:
         pass

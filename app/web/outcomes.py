@@ -77,7 +77,7 @@ def head_of(outcome: Outcome) -> Head:
         retry_seconds = outcome.seconds
     if isinstance(outcome, Given) and outcome.returned:
         name = "returned"
-    if isinstance(outcome, Given | Menu) and outcome.fallback:
+    if (isinstance(outcome, Given) and outcome.sent_by) or (isinstance(outcome, Menu) and outcome.fallback):
         name = "fallback"
     return Head(status, name, outcome.code, retry_seconds)
 
@@ -137,7 +137,7 @@ def _refusal_page(outcome: Full | Limited | Preview | Disabled | NotOpen | Ended
         case Disabled(code=code):
             return pages.disabled_page(code_name=code.name, title=code.landing_title, language=language)
         case NotOpen(code=code, opens_at=opens_at):
-            local = f"{opens_at.astimezone(zone(code.time_zone)):%Y-%m-%d %H:%M}"
+            local = f"{opens_at.astimezone(zone(code.time_zone)):%Y-%m-%d %H:%M} ({code.time_zone})"
             return pages.not_open_page(code_name=code.name, title=code.landing_title, opens_at=local, language=language)
         case Ended(code=code):
             return pages.ended_page(code_name=code.name, title=code.landing_title, language=language)
@@ -171,6 +171,8 @@ def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) 
         },
         "qr_image": image and public_url + image,
         "url": url,
+        "message": outcome.goal.message if isinstance(outcome, Elsewhere) else None,
+        "opens_at": outcome.opens_at.isoformat() if isinstance(outcome, NotOpen) else None,
         "seat": token,
         "options": options,
     }

@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain import limits
-from app.domain.code import RESERVED_SLUGS, Code, Slug
+from app.domain.code import RESERVED_SLUGS, CodeId, Slug
 from app.domain.outcome import Given, Outcome, Unavailable, Unknown, Visit
 from app.domain.visitor import is_preview, network_of, read_user_agent
 from app.services.scanning import Scanner
@@ -51,15 +51,26 @@ class ScanApp:
             fallback = _FALLBACK.fullmatch(path)
             if fallback:
                 return await self._fallback(scope, send, fallback[1])
+            if path.split("/")[1].lower() not in RESERVED_SLUGS:
+                # Something cut or typed from a print: people look at it, too.
+                return await self._page(scope, send, "", None)
         return await self._api(scope, receive, send)
 
     async def _page(self, scope: Scope, send: Send, slug: str, option: str | None) -> None:
         headers = _headers(scope)
         visit = _visit(scope, headers, slug, option)
         outcome = await _settled(slug, self._scanner.scan(visit))
-        head = head_of(outcome)
+        try:
+            head, extra, body = self._told(visit, headers, outcome)
+        except Exception as error:  # noqa: BLE001  # As in `_settled`: a page that retries is better than none.
+            say("page_failed", level=logging.ERROR, error=error)
+            head, extra, body = self._told(visit, headers, Unavailable())
         SCANS.labels(head.outcome).inc()
-        token = self._scanner.token(outcome) if isinstance(outcome, Given) else None
+        await _send(scope, send, head, extra, body)
+
+    def _told(self, visit: Visit, headers: Mapping[str, str], outcome: Outcome) -> tuple[Head, Headers, bytes]:
+        head, tokens = head_of(outcome), self._scanner.tokens(outcome) if isinstance(outcome, Given) else {}
+        token = tokens[outcome.code.id] if isinstance(outcome, Given) else None
         extra: Headers
         if _wants_json(headers.get("accept", "")):
             body = json_of(visit, outcome, token, self._public_url)
@@ -72,9 +83,9 @@ class ScanApp:
             language = pages.read_language(headers.get("accept-language", ""))
             body = html_of(visit, outcome, token, language, self._public_url)
             extra = list(pages.HEADERS[language])
-        if token is not None and isinstance(outcome, Given):
-            extra += self._cookies(visit, outcome.code, token)
-        await _send(scope, send, head, extra, body)
+        if isinstance(outcome, Given):
+            extra += self._cookies(visit, outcome.code.sticky_days, tokens)
+        return head, extra, body
 
     async def _picture(self, scope: Scope, send: Send, slug: str, token: str) -> None:
         visit = _visit(scope, _headers(scope), slug)
@@ -82,8 +93,9 @@ class ScanApp:
         extra = list(NO_STORE)
         if isinstance(outcome, Given):
             picture = await self._pictures.of(outcome.target, outcome.payload())
-            carried = self._scanner.token(outcome)
-            extra += [*self._cookies(visit, outcome.code, carried), (b"x-huoma-seat", carried.encode())]
+            tokens = self._scanner.tokens(outcome)
+            extra += self._cookies(visit, outcome.code.sticky_days, tokens)
+            extra.append((b"x-huoma-seat", tokens[outcome.code.id].encode()))
         else:
             picture = placeholder()
         extra.append((b"content-type", picture.media_type.encode()))
@@ -97,16 +109,17 @@ class ScanApp:
         head = Head(404, "unknown") if payload is None else Head(200, "fallback")
         await _send(scope, send, head, [*NO_STORE, (b"content-type", picture.media_type.encode())], picture.data)
 
-    def _cookies(self, visit: Visit, code: Code, token: str) -> Headers:
-        """Let the visitor carry his seat; when he carries too many, the oldest goes."""
-        if visit.tokens.get(code.id) == token:
+    def _cookies(self, visit: Visit, sticky_days: int, tokens: Mapping[CodeId, str]) -> Headers:
+        """Let the visitor carry his seat; when he carries too many, the oldest go."""
+        fresh = {code: token for code, token in tokens.items() if visit.tokens.get(code) != token}
+        if not fresh:
             return []
         tail = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if self._secure else "")
-        cookies = [f"{_COOKIE}{code.id}={token}; Max-Age={code.sticky_days * 86_400}{tail}"]
+        cookies = [f"{_COOKIE}{code}={token}; Max-Age={sticky_days * 86_400}{tail}" for code, token in fresh.items()]
         others = sorted(
-            (carried for carried in visit.tokens.items() if carried[0] not in ("", code.id)), key=_issued_at
+            (carried for carried in visit.tokens.items() if carried[0] not in ("", *tokens)), key=_issued_at
         )
-        surplus = max(0, len(others) + 1 - limits.SEAT_COOKIES)
+        surplus = max(0, len(others) + len(tokens) - limits.SEAT_COOKIES)
         cookies += [f"{_COOKIE}{name}=; Max-Age=0{tail}" for name, _ in others[:surplus]]
         return [(b"set-cookie", cookie.encode("latin-1", "ignore")) for cookie in cookies]
 

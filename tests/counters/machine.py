@@ -43,7 +43,7 @@ proposals = st.builds(
 terms = st.builds(Terms, hold_ms=st.sampled_from([0, HOLD_SECONDS * 1000]), rate=st.sampled_from([0, 0, 1, 2]))
 networks = st.sampled_from(["", "n1", "n2"])
 # Fractions at which a draw falls exactly between two weights come up by chance almost never.
-marks = st.sampled_from(["none", "none", "now", "before"])
+marks = st.sampled_from(["none", "none", "now", "before", "yesterday"])
 chances = st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75]))
 
 
@@ -117,9 +117,11 @@ class Machine(RuleBasedStateMachine):
         self.life.seq = reply.seq
 
     def offered(self, proposal: Proposal, left_out: str) -> tuple[Proposal, bool]:
-        """Say whether capped accounts were left out of a proposal, and whether adds were given back since."""
-        mark = {"none": "", "now": self.life.ledger.mark(self.life.day), "before": f"{self.life.day}:-1"}[left_out]
-        return replace(proposal, mark=mark), left_out == "before"
+        """Say up to when a roster has heard of adds given back, and whether there is news."""
+        now, day = self.life.ledger.mark(self.life.day), self.life.day
+        before = f"{day}:{max(0, int(now.split(':')[1]) - 1)}"
+        mark = {"none": "", "now": now, "before": before, "yesterday": f"{day - 1}:0"}[left_out]
+        return replace(proposal, mark=mark), mark not in ("", now)
 
     def expect_full(self, proposal: Proposal, answer: claims.Answer, *, news: bool) -> None:
         if news or not proposal.complete:
@@ -159,8 +161,9 @@ class Machine(RuleBasedStateMachine):
         capped = [i for i, c in enumerate(proposal.candidates) if c.account and adds.get(c.account, 0) >= c.cap]
         assert reply.full == full
         assert reply.capped == [i for i in capped if i not in full]
-        involved = proposal.mark or any(c.account for c in proposal.candidates)
-        assert reply.mark == (ledger.mark(day) if involved else "")
+        assert reply.mark == (ledger.mark(day) if proposal.mark else "")
+        freed = ledger.given_back(proposal.mark, day) if proposal.mark else set()
+        assert (None if reply.freed is None else set(reply.freed)) == freed
 
     @rule(proposal=proposals, who=st.lists(st.tuples(chances, networks), min_size=2, max_size=6), terms=terms)
     def several_scan_together(self, proposal: Proposal, who: list[tuple[float, str]], terms: Terms) -> None:
@@ -244,7 +247,7 @@ class Machine(RuleBasedStateMachine):
         assert due == min(ledger.holds.values(), default=None)
         for day in (life.day, life.day - 1):
             adds = life.run(life.redis.hgetall(keys.adds(life.workspace, day)))
-            assert int(adds.get(keys.FREED, 0)) == ledger.freed.get(day, 0)
+            assert int(adds.get(keys.FREED, 0)) == len(ledger.freed.get(day, []))
             expected_adds = {a: n for (d, a), n in ledger.adds.items() if d == day and n}
             assert {a: int(n) for a, n in adds.items() if int(n) and a != keys.FREED} == expected_adds
 

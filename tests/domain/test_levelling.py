@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.code import TargetId
-from app.domain.levelling import Load, raised, reweighed
+from app.domain.levelling import Load, least, raised, reweighed
 
 
 def load(taken: int, weight: int = 1, handicap: int = 0, limit: int = 200) -> Load:
@@ -37,7 +37,7 @@ def load(taken: int, weight: int = 1, handicap: int = 0, limit: int = 200) -> Lo
 def test_a_newcomer_is_raised_to_the_least_of_the_others_and_never_lowered(
     newcomer: Load, others: list[Load], handicap: int
 ) -> None:
-    assert raised(newcomer, others) == handicap
+    assert raised(newcomer, least(others)) == handicap
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ loads = st.builds(load, st.integers(0, 300), st.integers(1, 20), st.integers(-50
 
 @given(loads, st.lists(loads, max_size=5))
 def test_a_newcomer_is_never_a_whole_place_away_from_where_the_least_stands(newcomer: Load, others: list[Load]) -> None:
-    handicap = raised(newcomer, others)
+    handicap = raised(newcomer, least(others))
     places = newcomer.taken + handicap
     assert handicap >= newcomer.handicap
     for other in others:

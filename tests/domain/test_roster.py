@@ -62,15 +62,26 @@ def test_candidates_carry_the_cap_of_their_account() -> None:
 def test_the_capped_are_left_out_from_the_start_under_a_mark() -> None:
     proposal = propose(roster(account("a", 2), account("b", 2), spent={"a": 2, "b": 1}), NOW)
     assert (names(proposal), proposal.mark, proposal.complete) == (["b"], f"{DAY}:0", True)
-    assert propose(roster(account("b", 2), spent={"b": 1}), NOW).mark == "", "nobody was left out"
 
 
-def test_the_capped_are_offered_again_when_an_add_was_given_back() -> None:
-    known = roster(account("a", 2), account("b"), spent={"a": 2})
-    known.marked(f"{DAY}:0")
+def test_a_cap_of_nothing_is_known_before_anybody_came() -> None:
+    assert names(propose(roster(account("a", 0), account("b")), NOW)) == ["b"]
+
+
+def test_who_was_given_an_add_back_is_offered_again_and_nobody_else() -> None:
+    known = roster(account("a", 2), account("b", 2), account("c"), spent={"a": 2, "b": 2})
+    assert names(propose(known, NOW)) == ["c"]
+    known.given_back(f"{DAY}:1", [AccountId("b"), AccountId("somebody else")])
+    proposal = propose(known, NOW)
+    assert (names(proposal), proposal.mark) == (["b", "c"], f"{DAY}:1")
+    known.given_back(f"{DAY}:2000", None)
+    assert names(propose(known, NOW)) == ["a", "b", "c"], "too many to be told one by one"
+
+
+def test_an_add_given_back_opens_no_target_that_is_full() -> None:
+    known = roster(account("a", 2), account("b"), taken={"a": 10})
+    known.given_back(f"{DAY}:1", [AccountId("a")])
     assert names(propose(known, NOW)) == ["b"]
-    known.marked(f"{DAY}:1")
-    assert names(propose(known, NOW)) == ["a", "b"]
 
 
 def test_the_capped_are_offered_again_with_the_first_instant_of_the_local_day() -> None:
@@ -131,7 +142,7 @@ def test_why_nobody_is_offered_is_the_first_reason_that_is_true_of_anybody() -> 
     assert why() is TargetState.FULL
 
 
-def test_fifty_thousand_sleepers_are_asked_once_a_minute() -> None:
+def test_those_who_keep_the_same_hours_are_looked_at_once() -> None:
     asked = 0
 
     class Counting(Shifts):
@@ -142,7 +153,7 @@ def test_fifty_thousand_sleepers_are_asked_once_a_minute() -> None:
 
     hours = Counting(MORNING.weekly)
     known = roster(*(account(f"a{i}", shifts=hours) for i in range(5_000)), account("z"))
-    for _ in range(10):
-        assert names(propose(known, NOW)) == ["z"]
-    # Asked twice when met: whether, and why not.
-    assert asked == 10_000
+    for minute in range(10):
+        assert names(propose(known, NOW + timedelta(minutes=minute))) == ["z"]
+    assert asked == 10
+    assert len(propose(known, datetime(2026, 11, 22, 0, 0, tzinfo=UTC)).candidates) == limits.FILL_WINDOW

@@ -81,6 +81,25 @@ async def test_codes_that_let_nobody_in_say_so(api: httpx.AsyncClient) -> None:
     assert (await explain(api, early, at="2026-11-23T00:00:00Z"))["outcome"] == "claimed"
 
 
+async def test_a_fallback_is_followed_to_where_it_leads(process: Process, api: httpx.AsyncClient) -> None:
+    last = await group(api, 5, fallback={"url": "https://shop.example/"})
+    first = await group(api, 0, fallback={"code_id": last["id"]})
+
+    async def both() -> tuple[str, str, str | None]:
+        told, seen = await explain(api, first), await process.phone().scan(first["slug"])
+        return told["outcome"], seen.outcome, told["goal"] and (told["goal"]["code_id"] or told["goal"]["url"])
+
+    assert await both() == ("fallback", "fallback", last["id"])
+    done(await api.patch(f"/targets/{last['targets'][0]['id']}", json={"status": "paused"}))
+    assert await both() == ("fallback", "fallback", "https://shop.example/")
+    done(await api.patch(f"/codes/{last['id']}", json={"fallback": None}))
+    assert await both() == ("full", "full", None)
+    done(await api.patch(f"/codes/{last['id']}", json={"disabled": True}))
+    assert await both() == ("disabled", "disabled", None)
+    assert (await api.delete(f"/codes/{last['id']}")).status_code == 204
+    assert await both() == ("full", "full", None)
+
+
 async def test_a_channel_must_be_one_and_questions_must_make_sense(
     api: httpx.AsyncClient, stranger_api: httpx.AsyncClient
 ) -> None:

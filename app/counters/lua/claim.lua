@@ -1,10 +1,10 @@
 -- Settle all that arrived together for one workspace: claims, returns, sightings and notes, each with its event.
 --
--- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due
+-- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due | 5 freed (accounts given an add back today)
 --        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute)
 -- ARGV   now (ms) | today (days since 1970) | codes (count)
---        then a code: id | version | seq | mark ('' when no capped account was left out, else the one it was left out
---          under) | hold (ms; 0: a place is kept at once) | rate (new seats of one network a minute; 0: no bound)
+--        then a code: id | version | seq | mark (up to which it has heard of adds given back; '' where no account is
+--          involved) | hold (ms; 0: a place is kept at once) | rate (new seats of one network a minute; 0: no bound)
 --          | strategy (fill, balance, random) | complete (1: no live target was left out) | turned (event kind when
 --          nobody has room) | why (its detail) | candidates (count) | asks (count)
 --          then 6 a candidate: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
@@ -15,7 +15,8 @@
 --            s  text = seat, extra = 1 when proven                 see the QR: the place is kept
 --            n  text = seat, extra = event kind                    take nothing, only be counted
 -- REPLY  a code: { lost, seq, resync, {reopened target ...}, {index of full candidate ...},
---          {index of capped candidate ...}, mark ('' when no account is involved), {verdict, seat ...} }
+--          {index of capped candidate ...}, mark, too many (1: more accounts than are remembered were given an add
+--          back since the mark), {account given an add back ...}, {verdict, seat ...} }
 --        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more 8 limited; more: no candidate has
 --        room, but there is more to hear or to offer, and nothing was recorded; seat is '' unless claimed; indexes
 --        count from 0; a mark is day:adds given back
@@ -23,7 +24,7 @@
 --        1 XADD a call. Targets of the code beyond the candidates cost nothing.
 
 local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED = 0, 1, 2, 3, 4, 5, 6, 7, 8
-local RELEASES, REOPENED, NEWS = 100, 1000, 120000
+local RELEASES, REOPENED, FREED, NEWS, ADDS = 100, 1000, 1000, 120000, 259200000
 
 local now, today, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local yesterday = tostring(tonumber(today) - 1)
@@ -47,20 +48,31 @@ local function adds_today(account)
   return adds[account]
 end
 
+local freed_before
+local function freed_now()
+  freed_before = freed_before or tonumber(redis.call('HGET', KEYS[2], ':freed') or 0)
+  return freed_before + freed
+end
+
 local function add(account, day, by)
   -- A day older than yesterday can no longer bind anybody, so nothing is given back to it.
   if account == '' or not adds_delta[day] then return end
   if day == today then
     adds[account] = adds_today(account) + by
-    if by < 0 then freed = freed + 1 end
+    if by < 0 then
+      freed = freed + 1
+      redis.call('ZADD', KEYS[5], freed_now(), account)
+    end
   end
   bump(adds_delta[day], account, by)
 end
 
-local freed_before
-local function mark_now()
-  freed_before = freed_before or tonumber(redis.call('HGET', KEYS[2], ':freed') or 0)
-  return today .. ':' .. freed_before + freed
+local function given_back(mark)
+  local day, heard = string.match(mark, '^(%d+):(%-?%d+)$')
+  local missed = freed_now() - tonumber(heard)
+  if day ~= today or missed < 0 or missed > FREED then return 1, {} end
+  if missed == 0 then return 0, {} end
+  return 0, redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. heard, '+inf')
 end
 
 local function under_cap(one)
@@ -108,7 +120,7 @@ local function drawn(candidates, chance)
 end
 
 for c = 1, codes do
-  local key = 4 + (c - 1) * 6
+  local key = 5 + (c - 1) * 6
   local meta, counts, holds, seen, reopened = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4], KEYS[key + 5]
   local news_key = KEYS[key + 6]
   local code, version, known = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
@@ -144,7 +156,7 @@ for c = 1, codes do
     end
   end
 
-  local candidates, accounts = {}, mark ~= ''
+  local candidates = {}
   if offered > 0 then
     local fields = {}
     for i = 1, offered do
@@ -154,7 +166,6 @@ for c = 1, codes do
         target = ARGV[row + 1], ceiling = tonumber(ARGV[row + 2]), weight = tonumber(ARGV[row + 3]),
         account = ARGV[row + 4], cap = tonumber(ARGV[row + 5]), handicap = tonumber(ARGV[row + 6]),
       }
-      accounts = accounts or ARGV[row + 4] ~= ''
     end
     at = at + offered * 6
     if fresh then
@@ -182,7 +193,7 @@ for c = 1, codes do
   end
 
   local function nobody(text, client)
-    if not complete or known ~= seq or (mark ~= '' and mark ~= mark_now()) then return settle(MORE) end
+    if not complete or known ~= seq or (mark ~= '' and mark ~= today .. ':' .. freed_now()) then return settle(MORE) end
     for i = 1, #candidates do
       if candidates[i].taken < candidates[i].ceiling and not under_cap(candidates[i]) then why = 'capped' end
     end
@@ -292,17 +303,26 @@ for c = 1, codes do
     if known < floor or known > seq then resync = 1
     elseif known < seq then again = redis.call('ZRANGEBYSCORE', reopened, '(' .. known, '+inf') end
   end
-  reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, capped, accounts and mark_now() or '', verdicts}
+  local too_many_freed, freed_again = 0, {}
+  if mark ~= '' then
+    too_many_freed, freed_again = given_back(mark)
+    mark = today .. ':' .. freed_now()
+  end
+  reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, capped, mark, too_many_freed, freed_again, verdicts}
 end
 
-if freed > 0 then redis.call('HINCRBY', KEYS[2], ':freed', freed) end
+if freed > 0 then
+  redis.call('HINCRBY', KEYS[2], ':freed', freed)
+  redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -FREED - 1)
+  redis.call('PEXPIRE', KEYS[5], ADDS)
+end
 for day, map in pairs(adds_delta) do
   local changed = false
   for account, by in pairs(map) do
     redis.call('HINCRBY', adds_key[day], account, by)
     changed = true
   end
-  if changed then redis.call('PEXPIRE', adds_key[day], 259200000) end
+  if changed then redis.call('PEXPIRE', adds_key[day], ADDS) end
 end
 if #events > 0 then redis.call('XADD', KEYS[1], '*', 'now', now, 'events', table.concat(events, '\n')) end
 return reply
