@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from app.domain import ids
 from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.services.once import Answered
 from app.services.placing import BatchRefusal
@@ -226,12 +227,25 @@ _SAID_BETTER: Final[Mapping[str, str]] = {
 }
 
 
+# Whatever else has a pattern is a time of day.
+_PATTERNS: Final[Mapping[str, str]] = {ids.PATTERN: "Give an id as the API told it"}
+
+
+def _count(number: int, error: Mapping[str, Any]) -> str:
+    noun = "item" if isinstance(error["input"], list) else "character"
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def _say(error: Mapping[str, Any]) -> str:
     context = error.get("ctx") or {}
+    if error["type"] == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], "Give a time of day such as 09:00")
+    if error["type"] in ("model_attributes_type", "model_type", "dict_type") and len(error["loc"]) > 1:
+        return "Give a JSON object here"
     if error["type"] in ("too_short", "string_too_short"):
-        return f"Give at least {context['min_length']} character{'s' * (context['min_length'] != 1)}"
+        return f"Give at least {_count(context['min_length'], error)}"
     if error["type"] in ("too_long", "string_too_long"):
-        return f"Give at most {context['max_length']} characters or items"
+        return f"Give at most {_count(context['max_length'], error)}"
     if "UploadFile" in error["msg"]:
         return "Send a file (with curl: -F name=@file)"
     return _SAID_BETTER.get(error["type"], str(error["msg"]))

@@ -45,13 +45,18 @@ def _instant(value: Any) -> datetime:
     raise PydanticCustomError("bad_instant", "Give a date and time with an offset, such as 2026-12-01T10:00:00+08:00")
 
 
+def _asked_instant(value: Any) -> datetime:
+    """Read an instant out of a query, where a + that nobody escaped has arrived as a space."""
+    return _instant(_LOST_PLUS.sub(r"\1+\2", value) if isinstance(value, str) else value)
+
+
 def _moment(value: Any) -> date | datetime:
     """Read a date, or an instant as above; a + that nobody escaped has arrived as a space."""
     try:
         if isinstance(value, str) and _DATE.fullmatch(value):
             moment: date | datetime = date.fromisoformat(value)
         else:
-            moment = _instant(_LOST_PLUS.sub(r"\1+\2", value) if isinstance(value, str) else value)
+            moment = _asked_instant(value)
         if limits.YEAR_MIN <= moment.year <= limits.YEAR_MAX:
             return moment
     except ValueError:
@@ -71,6 +76,11 @@ Instant = Annotated[
 ]
 StatsMoment = Annotated[
     date | datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string"}, mode="validation")
+]
+AskedInstant = Annotated[
+    datetime,
+    BeforeValidator(_asked_instant),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation"),
 ]
 
 Flag = Annotated[bool, Field(strict=True)]

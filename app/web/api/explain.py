@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from app.web.api.asking import CodePath, Context, Reading
 from app.web.api.docs import problems
 from app.web.explained import ExplanationOut
-from app.web.fields import Instant
+from app.web.fields import AskedInstant
 
 router = APIRouter(prefix="/codes/{code_id}", tags=["codes"])
 
@@ -22,7 +22,7 @@ async def explain_code(
     context: Context,
     caller: Reading,
     at: Annotated[
-        Instant | None, Query(description="Now when left out.", examples=["2026-11-22T10:00:00+08:00"])
+        AskedInstant | None, Query(description="Now when left out.", examples=["2026-11-22T10:00:00+08:00"])
     ] = None,
     channel: Annotated[int, Query(ge=0, le=2**31 - 1, description="0 is the code's own slug.", examples=[0])] = 0,
 ) -> ExplanationOut:

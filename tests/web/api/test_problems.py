@@ -122,3 +122,22 @@ async def test_what_nobody_expected_is_a_500_that_tells_nothing(
     refused(response, 500, "internal")
     assert "column" not in response.text
     assert response.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_field_that_is_wrong_is_told_in_words_of_its_own(api: httpx.AsyncClient) -> None:
+    shift = {"days": ["mon"], "from": "25:00", "to": "18:00"}
+    account = {"name": "n", "kind": "wechat"}
+    for path, body, said in (
+        ("/accounts", account | {"shifts": [shift]}, "shifts.0.from: Give a time of day such as 09:00."),
+        ("/accounts", account | {"shifts": [shift | {"days": []}]}, "shifts.0.days: Give at least 1 item."),
+        ("/codes", {"name": "n", "fallback": "https://a.example"}, "fallback: Give a JSON object here."),
+        ("/codes", {"name": "n", "fallback": {"code_id": "x"}}, "fallback.code_id: Give an id as the API told it."),
+        ("/codes", {"name": "n" * 101}, "name: Give at most 100 characters."),
+    ):
+        assert refused(await api.post(path, json=body), 422, "invalid")["detail"] == said
+
+
+async def test_a_plus_that_nobody_escaped_is_still_a_plus(api: httpx.AsyncClient) -> None:
+    code = await make_code(api)
+    answer = await api.get(f"/codes/{code['id']}/explain?at=2026-11-23T10:00:00+08:00")
+    assert done(answer)["at"] == "2026-11-23T02:00:00Z"
