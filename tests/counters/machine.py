@@ -234,22 +234,30 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def counters_and_ledger_agree(self) -> None:
         life, ledger = self.life, self.life.ledger
-        meta, counted, holds, _seen, _reopened = keys.code_keys(life.workspace, life.code)
-        real = life.run(life.redis.hgetall(counted))
+        taken, holds, seats, due, *adds = life.run(self.counters())
         expected = {str(t): n for t, n in ledger.taken.items() if n}
         expected |= {f"{t}:held": n for t, n in ledger.held.items() if n}
         expected |= {f"{t}:members": n for t, n in ledger.members.items() if n}
-        assert {name: int(n) for name, n in real.items() if int(n)} == expected
-        real_holds: Any = life.run(life.redis.zrange(holds, 0, -1, withscores=True))
-        assert dict(real_holds) == ledger.holds
-        assert int(life.run(life.redis.hget(meta, "seats")) or 0) == ledger.seats
-        due = life.run(life.redis.zscore(keys.due(life.workspace), life.code))
+        assert {name: int(n) for name, n in taken.items() if int(n)} == expected
+        assert dict(holds) == ledger.holds
+        assert int(seats or 0) == ledger.seats
         assert due == min(ledger.holds.values(), default=None)
-        for day in (life.day, life.day - 1):
-            adds = life.run(life.redis.hgetall(keys.adds(life.workspace, day)))
-            assert int(adds.get(keys.FREED, 0)) == len(ledger.freed.get(day, []))
-            expected_adds = {a: n for (d, a), n in ledger.adds.items() if d == day and n}
-            assert {a: int(n) for a, n in adds.items() if int(n) and a != keys.FREED} == expected_adds
+        for day, real in zip((life.day, life.day - 1), adds, strict=True):
+            assert int(real.pop(keys.FREED, 0)) == len(ledger.freed.get(day, []))
+            assert {a: int(n) for a, n in real.items() if int(n)} == {a: n for a, n in ledger.adds_on(day).items() if n}
+
+    async def counters(self) -> Any:
+        """Read everything in one round trip: this is asked after every step."""
+        life = self.life
+        meta, counted, holds, _seen, _reopened = keys.code_keys(life.workspace, life.code)
+        async with life.redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(counted)
+            pipe.zrange(holds, 0, -1, withscores=True)
+            pipe.hget(meta, "seats")
+            pipe.zscore(keys.due(life.workspace), life.code)
+            pipe.hgetall(keys.adds(life.workspace, life.day))
+            pipe.hgetall(keys.adds(life.workspace, life.day - 1))
+            return await pipe.execute()
 
 
 def at(ms: int) -> datetime:
