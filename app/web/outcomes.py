@@ -137,7 +137,9 @@ def _refusal_page(outcome: Full | Limited | Preview | Disabled | NotOpen | Ended
         case Disabled(code=code):
             return pages.disabled_page(code_name=code.name, title=code.landing_title, language=language)
         case NotOpen(code=code, opens_at=opens_at):
-            local = f"{opens_at.astimezone(zone(code.time_zone)):%Y-%m-%d %H:%M} ({code.time_zone})"
+            local = f"{opens_at.astimezone(zone(code.time_zone)):%Y-%m-%d %H:%M}"
+            # Who does not read Chinese may well be elsewhere.
+            local += f" ({code.time_zone})" if language is pages.Language.EN else ""
             return pages.not_open_page(code_name=code.name, title=code.landing_title, opens_at=local, language=language)
         case Ended(code=code):
             return pages.ended_page(code_name=code.name, title=code.landing_title, language=language)
