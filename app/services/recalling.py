@@ -216,7 +216,7 @@ class Recaller:
                 # Totals are the whole truth only when nothing waits to be recorded.
                 await self._drain.all_of(workspace)
             async with self._database.writing() as connection:
-                if not expected.counted:
+                if not expected.counted and not (drained and expected.epoch):
                     # A drain that read the stream before it was lost must be done first.
                     await lock_position(connection, workspace, wait=True)
                 code = await read_code(connection, code_id)

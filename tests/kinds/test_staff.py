@@ -116,7 +116,7 @@ async def test_many_capped_advisers_do_not_hide_the_one_who_is_free(
 
 
 async def test_one_visitor_one_adviser_while_he_may_be_shown_and_a_new_one_at_once_when_not(
-    process: Process, api: httpx.AsyncClient, clock: Clock
+    process: Process, api: httpx.AsyncClient, told: Told
 ) -> None:
     a, b = await adviser(api, "A", 1), await adviser(api, "B")
     code = await staff(api, a, b)
@@ -129,6 +129,7 @@ async def test_one_visitor_one_adviser_while_he_may_be_shown_and_a_new_one_at_on
     assert (moved.outcome, who(code, moved.target)) == ("claimed", "B")
     done(await api.put(f"/accounts/{a['id']}/availability", json={"available": True}))
     assert who(code, (await phone.visit(code["slug"])).target) == "B", "he has a new adviser now"
+    assert await told.kinds(code) == {"claimed": 1, "claimed again": 1, "seen": 2, "returned": 2}
 
 
 async def test_who_is_away_comes_back_by_himself_to_the_second(
