@@ -86,6 +86,17 @@ async def test_nobody_is_sent_on_again_to_where_there_is_nothing_for_him(
     assert (seen.outcome, seen.target) == ("claimed", code["targets"][0]["id"])
 
 
+async def test_who_was_sent_on_but_has_seen_nothing_yet_gets_into_the_code_he_scans(
+    process: Process, api: httpx.AsyncClient
+) -> None:
+    other = await group(api, 5)
+    code = await group(api, 0, fallback={"code_id": other["id"]})
+    phone = process.phone()
+    assert (await phone.scan(code["slug"])).outcome == "fallback"
+    done(await api.patch(f"/targets/{code['targets'][0]['id']}", json={"member_limit": 5}))
+    assert (await phone.scan(code["slug"])).outcome == "claimed"
+
+
 async def test_a_chain_of_five_behind_an_option_is_walked_to_its_end(process: Process, api: httpx.AsyncClient) -> None:
     goal = await group(api, 5)
     for _ in range(5):
