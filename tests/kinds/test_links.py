@@ -4,6 +4,7 @@ from collections import Counter
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from tests.conftest import Clock
 from tests.kinds.conftest import MakeLink, Told
@@ -112,3 +113,16 @@ async def test_an_acquisition_link_tells_wecom_the_channel(
     assert answer.headers["location"] == "https://work.weixin.qq.com/ca/cawcde0123456789ab?customer_channel=poster_a"
     answer = await process.phone().client.get(f"/{code['slug']}")
     assert answer.headers["location"] == "https://work.weixin.qq.com/ca/cawcde0123456789ab"
+
+
+async def test_who_followed_a_link_follows_it_again_without_redis(
+    process: Process, link: MakeLink, away_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = await link(A)
+    phone = process.phone()
+    await phone.client.get(f"/{code['slug']}")
+    monkeypatch.setattr(process.batcher, "_redis", away_redis)
+    monkeypatch.setattr(process.recaller, "_redis", away_redis)
+    again = await phone.client.get(f"/{code['slug']}")
+    assert (again.status_code, again.headers["location"]) == (302, A)
+    assert (await process.phone().client.get(f"/{code['slug']}")).status_code == 503
