@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
+from app.counters.wire import Wire
 from app.domain.code import Slug
 from app.domain.outcome import Given, Visit
 from app.domain.token import Signer
@@ -35,7 +36,8 @@ async def _fresh_scanner(service: Service) -> AsyncIterator[Scanner]:
     """Be a web process that knows nothing yet."""
     settings = service.settings
     parts = build_parts(settings)
-    batcher = Batcher(parts.redis, utc_now)
+    wire = Wire(parts.redis, timeout_seconds=settings.redis_timeout_seconds)
+    batcher = Batcher(wire, utc_now)
     try:
         # Opening connections is not what is measured.
         await parts.redis.ping()
@@ -44,6 +46,7 @@ async def _fresh_scanner(service: Service) -> AsyncIterator[Scanner]:
         yield Scanner(parts.recaller, batcher, Signer(settings.secrets()), utc_now)
     finally:
         await batcher.drained()
+        await wire.aclose()
         await parts.close()
 
 

@@ -26,7 +26,7 @@ class Teller:
         self, kind: EventKind, at: datetime, target: str = "", *, account: str = "", number: int = 0, day: int = 20_778,
         channel: int = 0, client: str = "wechat", detail: str = "",
     ) -> Event:  # fmt: skip
-        seat = Seat(number, TargetId(target), AccountId(account), day, channel, "visitor")
+        seat = Seat.of(number, TargetId(target), AccountId(account), day, channel, "visitor")
         entry = f"1-{next(self._entries)}"
         return Event(entry, 0, int(at.timestamp() * 1000), kind, CodeId(self.code), client, seat, detail)
 

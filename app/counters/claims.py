@@ -1,56 +1,49 @@
 """Put what arrived together before `claim.lua`, and read its verdicts. The only file that knows the script's order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from redis.asyncio import Redis
 
 from app.counters import keys
 from app.counters.scripts import CLAIM, Argument
+from app.counters.wire import Wire
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.rotation import Proposal, Terms, Verdict
 from app.domain.seat import Seat
 
+Ask: TypeAlias = str
+"""One thing wanted of the counters for one scan, spelt as `claim.lua` reads it: verb, text, client, extra, detail.
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Want one thing of the counters for one scan; `client` is what kind of program it came from.
+Shapes: no field holds a `|` or a line's end: all are ours, or were signed by us.
+"""
 
-    Shapes: `text`, `extra` and `detail` as the header of `claim.lua` says for each verb.
+
+def take_place(channel: int, visitor: str, client: str, chance: float, *, network: str = "", detail: str = "") -> Ask:
+    """Take a place; one without a network is never too many.
+
+    Shapes: `client` is what kind of program the scan came from, as in the others.
+    Units: `chance` in [0, 1).
     """
-
-    verb: Literal["c", "r", "s", "n"]
-    text: str
-    client: str
-    extra: str = ""
-    detail: str = ""
-
-    @classmethod
-    def place(
-        cls, channel: int, visitor: str, client: str, chance: float, *, network: str = "", detail: str = ""
-    ) -> "Ask":
-        """Take a place; one without a network is never too many. Units: `chance` in [0, 1)."""
-        return cls("c", f"{channel}.{visitor}", client, f"{chance!r} {network}", detail)
-
-    @classmethod
-    def return_to(cls, seat: Seat, client: str, *, proven: bool) -> "Ask":
-        """Come back to a place that a token names."""
-        return cls("r", seat.text(), client, "1" if proven else "0")
-
-    @classmethod
-    def see(cls, seat: Seat, client: str, *, proven: bool) -> "Ask":
-        """See the QR of a place, which keeps it."""
-        return cls("s", seat.text(), client, "1" if proven else "0")
-
-    @classmethod
-    def note(cls, kind: str, channel: int, visitor: str, client: str, detail: str = "") -> "Ask":
-        """Take nothing, only be counted as an event of `kind`."""
-        return cls("n", f"0...0.{channel}.{visitor}", client, kind, detail)
+    return f"c|{channel}.{visitor}|{client}|{chance!r} {network}|{detail}"
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+def return_to(seat: Seat, client: str, *, proven: bool) -> Ask:
+    """Come back to a place that a token names."""
+    return f"r|{seat}|{client}|{proven:d}|"
+
+
+def see_place(seat: Seat, client: str, *, proven: bool) -> Ask:
+    """See the QR of a place, which keeps it."""
+    return f"s|{seat}|{client}|{proven:d}|"
+
+
+def note(kind: str, channel: int, visitor: str, client: str, detail: str = "") -> Ask:
+    """Take nothing, only be counted as an event of `kind`."""
+    return f"n|0...0.{channel}.{visitor}|{client}|{kind}|{detail}"
+
+
+class Block(NamedTuple):
     """Ask several things of one code under one proposal; `seq` is the last re-opening its roster has heard of.
 
     Shapes: `turned` is the event kind of a visitor for whom nobody has room.
@@ -65,16 +58,14 @@ class Block:
     turned: str = "f"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Hold the verdict on one ask, and the seat when it was `claimed`."""
 
     verdict: Verdict
     seat: Seat | None
 
 
-@dataclass(frozen=True, slots=True)
-class BlockReply:
+class BlockReply(NamedTuple):
     """Hold the answers of one block, in the order asked, and what its roster must learn.
 
     Shapes: `reopened`, `full` and `capped` are complete unless `resync`, when only reading the counters anew helps;
@@ -94,7 +85,7 @@ class BlockReply:
 
 
 async def settle(
-    redis: Redis, workspace: WorkspaceId, now_ms: int, day: int, blocks: Sequence[Block]
+    redis: Redis | Wire, workspace: WorkspaceId, now_ms: int, day: int, blocks: Sequence[Block]
 ) -> list[BlockReply]:
     """Settle everything in one round trip, all or nothing.
 
@@ -124,22 +115,20 @@ async def settle(
             int(proposal is not None and proposal.complete),
             block.turned,
             proposal.why if proposal else "",
-            len(proposal.candidates) if proposal else 0,
-            len(block.asks),
+            proposal.rows if proposal else "",
+            "\n".join(block.asks),
         )
-        if proposal:
-            arguments += proposal.row
-        for ask in block.asks:
-            arguments += (ask.verb, ask.text, ask.client, ask.extra, ask.detail)
     return [_read(reply) for reply in await CLAIM.run(redis, key_names, arguments)]
 
 
+# Most answers are one of a few: made once, by the digit that `claim.lua` answers with.
+_CLAIMED: Final = Verdict.CLAIMED
+_ANSWERS: Final = {str(int(verdict)): Answer(verdict, None) for verdict in Verdict if verdict is not _CLAIMED}
+
+
 def _read(reply: list[Any]) -> BlockReply:
-    lost, seq, resync, reopened, full, capped, mark, too_many, freed, flat = reply
-    answers = [
-        Answer(Verdict(verdict), Seat.parse(seat) if seat else None)
-        for verdict, seat in zip(flat[::2], flat[1::2], strict=True)
-    ]
+    lost, seq, resync, reopened, full, capped, mark, too_many, freed, verdicts, given = reply
+    seats = map(Seat, given)
     return BlockReply(
         bool(lost),
         seq,
@@ -149,5 +138,5 @@ def _read(reply: list[Any]) -> BlockReply:
         capped,
         mark,
         None if too_many else [AccountId(account) for account in freed],
-        answers,
+        [_ANSWERS.get(verdict) or Answer(_CLAIMED, next(seats)) for verdict in verdicts],
     )

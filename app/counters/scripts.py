@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from app.counters.server import away
+from app.counters.wire import Wire
 
 Argument = str | int | float
 
@@ -25,7 +26,7 @@ class Script:
         self.text = text or resources.files("app.counters").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    async def run(self, redis: Redis | Wire, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Send keys and arguments, get the reply as Lua built it."""
         with away():
             try:

@@ -70,5 +70,5 @@ def unpack(entry: str, fields: dict[str, str]) -> list[Event]:
     for n, line in enumerate(fields["events"].split("\n")):
         # An entry from before events had a detail has four fields a line.
         kind, code, client, seat, detail = (*line.split("|"), "")[:5]
-        events.append(Event(entry, n, at_ms, EventKind(kind), CodeId(code), client, Seat.parse(seat), detail))
+        events.append(Event(entry, n, at_ms, EventKind(kind), CodeId(code), client, Seat(seat), detail))
     return events

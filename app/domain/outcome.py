@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from app.domain.code import Code, CodeId, Fallback, Slug, Target
 from app.domain.payload import opens_by_tap, pass_query, with_channel
@@ -10,8 +11,7 @@ from app.domain.seat import Claimed
 from app.domain.visitor import Browser
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """Tell all that a scan is judged by.
 
     Shapes: `tokens` has the seat tokens a visitor carries by code id, and under '' one for whatever code is scanned;
@@ -32,8 +32,7 @@ class Visit:
         return self.tokens.get(code) or self.tokens.get("", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A place, and the target to show for it; `returned` when it was the visitor's before.
 
     Shapes: `slug` is one that leads to the code by itself; `sent_by` names the codes that had no room and sent him on.
@@ -48,8 +47,9 @@ class Given:
 
     def payload(self) -> str:
         """Give what the QR says, or where the link leads, for the channel through which he came."""
-        channel = self.code.channels.get(self.claimed.seat.channel)
-        return with_channel(self.target.payload, channel.state if channel else None)
+        channels = self.code.channels
+        channel = channels.get(self.claimed.seat.channel) if channels else None
+        return with_channel(self.target.payload, channel.state) if channel else self.target.payload
 
 
 @dataclass(frozen=True, slots=True)

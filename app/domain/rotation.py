@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from app.domain import limits
 from app.domain.code import NO_ACCOUNT, AccountId, Code, CodeKind, Strategy, Target, TargetId, TargetState
@@ -64,9 +65,9 @@ class Proposal:
     why: TargetState = TargetState.FULL
 
     @cached_property
-    def row(self) -> tuple[str | int, ...]:
-        """Lay the candidates flat, six fields each: one proposal serves many scans, so this is done once."""
-        return tuple(x for c in self.candidates for x in (c.target, c.ceiling, c.weight, c.account, c.cap, c.handicap))
+    def rows(self) -> str:
+        """Spell the candidates as `claim.lua` reads them, a line each: one proposal serves many scans."""
+        return "\n".join(f"{c.target}|{c.ceiling}|{c.weight}|{c.account}|{c.cap}|{c.handicap}" for c in self.candidates)
 
 
 def propose(roster: Roster, now: datetime) -> Proposal:
@@ -115,8 +116,7 @@ def _candidate(code: Code, target: Target) -> Candidate:
     return Candidate(target.id, target.member_limit, target.weight, target.account, cap, target.handicap)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """Say how a code gives places: how long one is held (ms; 0 keeps it at once), and how many new ones a minute.
 
     Shapes: `rate` is for each network; 0 is no bound.
@@ -155,14 +155,14 @@ class Ledger:
         late = [text for text, deadline in self.holds.items() if deadline <= now_ms]
         for text in late:
             del self.holds[text]
-            seat = Seat.parse(text)
+            seat = Seat(text)
             self.taken[seat.target] -= 1
             self.held[seat.target] -= 1
             if seat.account and seat.day in (today, today - 1):
                 self.adds[seat.day, seat.account] -= 1
                 if seat.day == today:
                     self.freed.setdefault(today, []).append(seat.account)
-        return [Seat.parse(text).target for text in late]
+        return [Seat(text).target for text in late]
 
     def claim(
         self,
@@ -185,13 +185,13 @@ class Ledger:
             self.news[minute, network] = self.news.get((minute, network), 0) + 1
         one = proposal.candidates[chosen]
         self.seats += 1
-        seat = Seat(self.seats, one.target, one.account, today, channel, visitor)
+        seat = Seat.of(self.seats, one.target, one.account, today, channel, visitor)
         self.taken[one.target] = self.taken.get(one.target, 0) + 1
         if one.account:
             self.adds[today, one.account] = self.adds.get((today, one.account), 0) + 1
         if terms.hold_ms:
             self.held[one.target] = self.held.get(one.target, 0) + 1
-            self.holds[seat.text()] = now_ms + terms.hold_ms
+            self.holds[seat] = now_ms + terms.hold_ms
         else:
             self.seen.add(seat.number)
         return seat
@@ -211,13 +211,13 @@ class Ledger:
 
     def come_back(self, seat: Seat, *, proven: bool) -> Verdict:
         """Tell whether a visitor still has the place of his token."""
-        kept = proven or seat.text() in self.holds or self._was_seen(seat)
+        kept = proven or seat in self.holds or self._was_seen(seat)
         return Verdict.RETURNED if kept else Verdict.GONE
 
     def see(self, seat: Seat) -> Verdict:
         """Keep a held place for good, because its QR has been seen."""
-        if seat.text() in self.holds:
-            del self.holds[seat.text()]
+        if seat in self.holds:
+            del self.holds[seat]
             self.held[seat.target] -= 1
             self.seen.add(seat.number)
             return Verdict.SEEN

@@ -1,8 +1,8 @@
 """Sign what a visitor carries, and believe nothing else. A token names a code, a target and a seat, never a URL."""
 
-import base64
 import hashlib
 import hmac
+from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,37 +19,44 @@ class Signer:
     def __init__(self, secrets: Sequence[bytes]) -> None:
         if not secrets or min(map(len, secrets)) < 16:
             raise ValueError("A secret has at least 16 bytes.")
-        self._keys = [hashlib.blake2b(secret, digest_size=32, person=b"huoma seat").digest() for secret in secrets]
+        keys = [hashlib.blake2b(secret, digest_size=32, person=b"huoma seat").digest() for secret in secrets]
+        # Begun once a key: a copy of it has taken in the key already.
+        self._begun = [hashlib.blake2b(key=key, digest_size=16) for key in keys]
 
     def sign(self, code: CodeId, claimed: Claimed) -> str:
         """Spell a seat so that only this service could have.
 
         Shapes: letters, digits, `.`, `-` and `_`, fit for a cookie value and a path segment.
         """
-        body = f"{claimed.seat.text()}.{_PROVEN if claimed.proven else _HELD}.{claimed.issued_at}"
-        return f"{body}.{_mac(self._keys[0], code, body)}"
+        body = f"{claimed.seat}.{_PROVEN if claimed.proven else _HELD}.{claimed.issued_at}"
+        return f"{body}.{_mac(self._begun[0], code, body)}"
 
     def read(self, code: CodeId, token: str) -> Claimed | None:
         """Read a token back; None when it is not ours, or not for this code."""
-        if len(token) > _LENGTH_MAX or not token.isascii():
+        if not token or len(token) > _LENGTH_MAX or not token.isascii():
             return None
         body, _, mac = token.rpartition(".")
-        if not any(hmac.compare_digest(mac, _mac(key, code, body)) for key in self._keys):
+        if not any(hmac.compare_digest(mac, _mac(begun, code, body)) for begun in self._begun):
             return None
         seat, proof, issued_at = body.rsplit(".", 2)
-        return Claimed(Seat.parse(seat), proof == _PROVEN, int(issued_at))
+        return Claimed(Seat(seat), proof == _PROVEN, int(issued_at))
 
     def blur(self, text: str) -> str:
         """Spell a text so that nobody without the secret can tell what it was, though the same gives the same.
 
         Shapes: 16 letters, digits, `-` and `_`.
         """
-        return base64.urlsafe_b64encode(_digest(self._keys[0], f"blur.{text}")[:12]).decode()
+        return _digest(self._begun[0], f"blur.{text}")[:16]
 
 
-def _mac(key: bytes, code: CodeId, body: str) -> str:
-    return base64.urlsafe_b64encode(_digest(key, f"{code}.{body}"))[:22].decode()
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
-def _digest(key: bytes, text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), key=key, digest_size=16).digest()
+def _mac(begun: "hashlib.blake2b", code: CodeId, body: str) -> str:
+    return _digest(begun, f"{code}.{body}")[:22]
+
+
+def _digest(begun: "hashlib.blake2b", text: str) -> str:
+    digest = begun.copy()
+    digest.update(text.encode())
+    return b2a_base64(digest.digest(), newline=False).translate(_URL_SAFE).decode()

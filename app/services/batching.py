@@ -13,6 +13,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from app.counters.claims import Answer, Ask, Block, settle
+from app.counters.wire import Wire
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
 from app.domain.event import EventKind
@@ -47,7 +48,7 @@ class Batcher:
     Metrics: `huoma_claim_batch_size`.
     """
 
-    def __init__(self, redis: Redis, clock: Callable[[], datetime]) -> None:
+    def __init__(self, redis: Redis | Wire, clock: Callable[[], datetime]) -> None:
         self._redis = redis
         self._clock = clock
         self._lanes: dict[WorkspaceId, _Lane] = {}
@@ -64,12 +65,12 @@ class Batcher:
             lane = self._lanes[workspace] = _Lane(workspace)
         if len(lane.waiting) >= WAITING_MAX:
             raise CountersAway
-        errand = _Errand(entry, proposal, ask, asyncio.get_running_loop().create_future())
-        lane.waiting.append(errand)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        lane.waiting.append(_Errand(entry, proposal, ask, answer))
         if lane.running is None:
             # The task begins when every scan that is ready now has queued up behind this one.
             lane.running = asyncio.create_task(self._run(lane))
-        return await errand.answer
+        return await answer
 
     def waiting(self, workspace: WorkspaceId) -> int:
         """Count the asks that wait for the next round trip."""
@@ -85,10 +86,11 @@ class Batcher:
                 batch, lane.waiting = lane.waiting[:BATCH], lane.waiting[BATCH:]
                 BATCH_SIZE.observe(len(batch))
                 # Entries from before and after a change of the zone may meet here; each is settled by its own day.
-                zones = dict.fromkeys(one.entry.code.time_zone for one in batch)
+                zones = {one.entry.code.time_zone for one in batch}
                 try:
                     for zone in zones:
-                        await self._settle(lane.workspace, [e for e in batch if e.entry.code.time_zone == zone])
+                        same = batch if len(zones) == 1 else [e for e in batch if e.entry.code.time_zone == zone]
+                        await self._settle(lane.workspace, same)
                 except CountersAway as error:
                     # Whoever queued meanwhile would only wait for the same silence.
                     _fail(batch + lane.waiting, error)

@@ -109,7 +109,8 @@ class Entry:
 
     def learn(self, proposal: Proposal | None, reply: BlockReply) -> None:
         """Take in what the counters told along with their verdicts."""
-        if reply.lost or reply.resync or any(answer.verdict is Verdict.STALE for answer in reply.answers):
+        # A version is in force for all of them or for none.
+        if reply.lost or reply.resync or (reply.answers and reply.answers[0].verdict is Verdict.STALE):
             self.outdated = True
         if reply.reopened:
             self.roster.reopened(reply.reopened, reply.seq)
@@ -152,6 +153,12 @@ class Recaller:
         if unknown and self._clock() < unknown.until and unknown.slugs_made == await self._slugs_made():
             return None
         return await self._slugs.fetch(slug)
+
+    def known(self, slug: Slug) -> tuple[Printed, Entry] | None:
+        """Recall a slug and its code at once; None when somebody has to be asked, or the code is closed."""
+        printed = self._slugs.peek(slug)
+        entry = self._codes.peek(printed.code) if printed else None
+        return (printed, entry) if printed and entry and not (entry.outdated or entry.code.closed) else None
 
     async def entry(self, code: CodeId) -> Entry:
         """Recall a code as this process last read it.

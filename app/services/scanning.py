@@ -5,17 +5,17 @@ The hot path, top to bottom: `scan` → `_enter` → `_settle` → `_try` → `B
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
-from typing import Final
+from typing import Final, NamedTuple
 
-from app.counters.claims import Answer, Ask
+from app.counters.claims import Answer, note, return_to, see_place, take_place
 from app.domain import limits
 from app.domain.access import Declined, decline
-from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Target, TargetId
+from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Strategy, Target, TargetId
 from app.domain.errors import CountersAway, StoreAway
 from app.domain.event import AGAIN, EventKind
 from app.domain.outcome import (
@@ -57,10 +57,11 @@ class Scanner:
         self._batcher = batcher
         self._signer = signer
         self._clock = clock
+        self._visitors = _new_visitors()
 
     async def scan(self, visit: Visit) -> Outcome:
         """Give a visitor the place he has, or a new one, or say why not."""
-        found = await self._recall(visit.slug)
+        found = self._recaller.known(visit.slug) or await self._recall(visit.slug)
         if not isinstance(found, tuple):
             return found
         printed, entry = found
@@ -98,17 +99,20 @@ class Scanner:
 
     def tokens(self, given: Given) -> dict[CodeId, str]:
         """Sign the place given, for the visitor to carry: for its code, and for those that sent him on to it."""
-        return {code: self._signer.sign(code, given.claimed) for code in (given.code.id, *given.sent_by)}
+        tokens = {given.code.id: self._signer.sign(given.code.id, given.claimed)}
+        for code in given.sent_by:
+            tokens[code] = self._signer.sign(code, given.claimed)
+        return tokens
 
     async def _recall(self, slug: Slug) -> tuple[Printed, Entry] | Closed | Unknown | Unavailable:
         try:
             printed = await self._recaller.slug(slug)
             if printed is None:
                 return Unknown()
-            entry = await self._entry(printed.code)
+            found = printed, await self._entry(printed.code)
         except (CountersAway, StoreAway):
             return Unavailable()
-        return Closed() if entry.code.closed else (printed, entry)
+        return Closed() if found[1].code.closed else found
 
     async def _entry(self, code: CodeId) -> Entry:
         """Recall a code, as it was last known when nobody can be asked. Raises: CountersAway, StoreAway."""
@@ -140,14 +144,14 @@ class Scanner:
             if option is None or (declined is not None and declined[0] is not EventKind.MENU):
                 # What was printed for an option that is gone shows the menu: never a dead end.
                 return await self._enter(way, entry)
-            note = Ask.note(EventKind.OPTION, way.channel, "", way.visit.browser.client, str(number))
+            choice = note(EventKind.OPTION, way.channel, "", way.visit.browser.client, str(number))
             noted: Answer | BaseException
             if option.code == entered:
                 # What he was given stands; only the choice has yet to be counted.
-                (noted,) = await asyncio.gather(self._batcher.ask(entry, None, note), return_exceptions=True)
+                (noted,) = await asyncio.gather(self._batcher.ask(entry, None, choice), return_exceptions=True)
             else:
                 noted, outcome = await asyncio.gather(
-                    self._batcher.ask(entry, None, note), self._enter_code(way, option.code), return_exceptions=True
+                    self._batcher.ask(entry, None, choice), self._enter_code(way, option.code), return_exceptions=True
                 )
                 entered = option.code
             assert outcome is not None
@@ -177,7 +181,8 @@ class Scanner:
         return await self._enter(_Way(way.visit, entry.code.slug, 0, (*way.passed, code)), entry)
 
     async def _settle(self, way: "_Way", entry: Entry, claimed: Claimed | None) -> Outcome:
-        quest = _Quest(way, claimed.seat.visitor if claimed else _new_visitor(), claimed, again=claimed is not None)
+        visitor = claimed.seat.visitor if claimed else next(self._visitors)
+        quest = _Quest(way, visitor, claimed, again=claimed is not None)
         if claimed and _stuck_too_long(entry.code, claimed, self._clock()):
             quest.claimed = None
         for attempt in range(_ATTEMPTS):
@@ -197,18 +202,18 @@ class Scanner:
         """Ask once; None when what was asked is out of date, or there is more to offer."""
         way, code, client = quest.way, entry.code, quest.way.visit.browser.client
         declined = _declined(way, code, now)
-        if declined is None and await self._sent_on(way, code, quest.claimed):
+        if declined is None and code.fallback and await self._sent_on(way, code, quest.claimed):
             declined = EventKind.FALLBACK, _RETURNED, None
         if declined is not None:
             kind, detail, outcome = declined
-            answer = await self._batcher.ask(entry, None, Ask.note(kind, way.channel, "", client, detail))
+            answer = await self._batcher.ask(entry, None, note(kind, way.channel, "", client, detail))
             if answer.verdict is not Verdict.NOTED:
                 return None
             return await self._fall_back(way, code) if kind is EventKind.FALLBACK else outcome
         claimed = quest.claimed
         target = _shown(code, claimed.seat, now) if claimed else None
         if claimed and target:
-            ask = Ask.return_to(claimed.seat, client, proven=claimed.proven)
+            ask = return_to(claimed.seat, client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
             if answer.verdict is Verdict.GONE:
                 # The hold went back while he was away: he gets the same target again if it has room.
@@ -221,11 +226,11 @@ class Scanner:
         way, code = quest.way, entry.code
         again = propose_only(entry.roster, quest.lost, now) if quest.lost else None
         quest.lost = None
-        ask = Ask.place(
+        ask = take_place(
             way.channel,
             quest.visitor,
             way.visit.browser.client,
-            random(),  # noqa: S311
+            random() if code.strategy is Strategy.RANDOM else 0.0,  # noqa: S311
             network=self._network(way.visit, code, now),
             detail=AGAIN if quest.again else "",
         )
@@ -257,7 +262,7 @@ class Scanner:
             return Full(code)
         outcome = await self._enter_code(way, goal.code)
         if isinstance(outcome, Given):
-            return replace(outcome, sent_by=(code.id, *outcome.sent_by))
+            return outcome._replace(sent_by=(code.id, *outcome.sent_by))
         if isinstance(outcome, Menu):
             return replace(outcome, fallback=True)
         return Full(code) if isinstance(outcome, Closed) else outcome
@@ -299,7 +304,7 @@ class Scanner:
             target = None if entry.code.closed else _shown(entry.code, claimed.seat, now)
             if target is None or _declined(way, entry.code, now) is not None:
                 return None
-            ask = Ask.see(claimed.seat, way.visit.browser.client, proven=claimed.proven)
+            ask = see_place(claimed.seat, way.visit.browser.client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
             if answer.verdict in (Verdict.SEEN, Verdict.RETURNED):
                 proven = Claimed(claimed.seat, proven=True, issued_at=claimed.issued_at)
@@ -311,11 +316,11 @@ class Scanner:
         return None
 
     def _carried(self, visit: Visit, code: Code) -> Claimed | None:
-        return self._signer.read(code.id, visit.token(code.id))
+        return self._signer.read(code.id, visit.token(code.id)) if visit.tokens else None
 
     def _network(self, visit: Visit, code: Code, now: datetime) -> str:
         """Blur a network, so that nothing that is kept can name it, nor be compared with what another minute kept."""
-        if not code.new_seats_per_minute or not visit.network:
+        if not visit.network or not code.new_seats_per_minute:
             return ""
         return self._signer.blur(f"{visit.network} {code.id} {int(now.timestamp()) // 60}")
 
@@ -337,8 +342,7 @@ class Scanner:
         return Given(code, target, claimed, returned=True, slug=way.slug)
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(NamedTuple):
     """Say by which slug and channel a visitor came to a code, and which codes he has entered, this one last.
 
     Shapes: `final` when he can be sent nowhere else, since what he asks for is a picture on a page of this code.
@@ -382,5 +386,8 @@ def _stuck_too_long(code: Code, claimed: Claimed, now: datetime) -> bool:
     return timedelta(seconds=int(now.timestamp()) - claimed.issued_at) >= timedelta(days=code.sticky_days)
 
 
-def _new_visitor() -> str:
-    return secrets.token_urlsafe(9)
+def _new_visitors() -> Iterator[str]:
+    """Draw visitors' ids, 72 random bits each, many with one system call."""
+    while True:
+        drawn = secrets.token_urlsafe(9 * 256)
+        yield from (drawn[i : i + 12] for i in range(0, len(drawn), 12))

@@ -138,12 +138,12 @@ class Machine(RuleBasedStateMachine):
         proposal, outdated = self.offered(proposal, left_out)
         who = (1, "v", network)
         expected = life.ledger.claim(proposal, who, life.now_ms, life.day, terms, chance)
-        ask = Ask.place(1, "v", "wechat", chance, network=network, detail="again")
+        ask = claims.take_place(1, "v", "wechat", chance, network=network, detail="again")
         reply = life.settle(proposal, ask, terms=terms)
         answer = reply.answers[0]
         if isinstance(expected, Seat):
             assert answer == claims.Answer(Verdict.CLAIMED, expected)
-            assert life.told()[-1] == f"{'c' if terms.hold_ms else 't'}|c1|wechat|{expected.text()}|again"
+            assert life.told()[-1] == f"{'c' if terms.hold_ms else 't'}|c1|wechat|{expected}|again"
             self.seats.append(expected)
         elif expected is Verdict.LIMITED:
             assert answer == claims.Answer(Verdict.LIMITED, None)
@@ -173,7 +173,7 @@ class Machine(RuleBasedStateMachine):
             life.ledger.claim(proposal, (0, f"v{i}", network), life.now_ms, life.day, terms, chance)
             for i, (chance, network) in enumerate(who)
         ]
-        asks = [Ask.place(0, f"v{i}", "wechat", chance, network=net) for i, (chance, net) in enumerate(who)]
+        asks = [claims.take_place(0, f"v{i}", "wechat", chance, network=net) for i, (chance, net) in enumerate(who)]
         reply = life.settle(proposal, *asks, terms=terms)
         seats = [one if isinstance(one, Seat) else None for one in expected]
         assert [answer.seat for answer in reply.answers] == seats
@@ -189,7 +189,7 @@ class Machine(RuleBasedStateMachine):
         seat = data.draw(st.sampled_from(self.seats))
         self.release()
         expected = self.life.ledger.come_back(seat, proven=proven)
-        reply = self.life.settle(None, Ask.return_to(seat, "wechat", proven=proven))
+        reply = self.life.settle(None, claims.return_to(seat, "wechat", proven=proven))
         assert reply.answers[0].verdict is expected
         self.hear(reply)
 
@@ -199,7 +199,7 @@ class Machine(RuleBasedStateMachine):
         seat = data.draw(st.sampled_from(self.seats))
         self.release()
         expected = self.life.ledger.see(seat)
-        reply = self.life.settle(None, Ask.see(seat, "wechat", proven=False))
+        reply = self.life.settle(None, claims.see_place(seat, "wechat", proven=False))
         assert reply.answers[0].verdict is expected
         self.hear(reply)
 
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
     @rule(proposal=proposals)
     def somebody_knows_an_old_version(self, proposal: Proposal) -> None:
         self.release()
-        reply = self.life.settle(proposal, Ask.place(0, "v", "wechat", 0.5), version=0)
+        reply = self.life.settle(proposal, claims.take_place(0, "v", "wechat", 0.5), version=0)
         assert reply.answers[0].verdict is Verdict.STALE
         assert not reply.full
 

@@ -10,7 +10,7 @@ from app.domain.token import Signer
 
 SIGNER = Signer([b"a secret of some length"])
 CODE = CodeId("code")
-CLAIMED = Claimed(Seat(17, TargetId("t1"), AccountId(""), 20_000, 0, "v-_1"), proven=True, issued_at=1_700_000_000)
+CLAIMED = Claimed(Seat.of(17, TargetId("t1"), AccountId(""), 20_000, 0, "v-_1"), proven=True, issued_at=1_700_000_000)
 
 
 def test_a_token_reads_back() -> None:

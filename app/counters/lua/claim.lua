@@ -6,24 +6,26 @@
 --        then a code: id | version | seq | mark (up to which it has heard of adds given back; '' where no account is
 --          involved) | hold (ms; 0: a place is kept at once) | rate (new seats of one network a minute; 0: no bound)
 --          | strategy (fill, balance, random) | complete (1: no live target was left out) | turned (event kind when
---          nobody has room) | why (its detail) | candidates (count) | asks (count)
---          then 6 a candidate: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
+--          nobody has room) | why (its detail) | candidates | asks; these two are a line each, their fields between `|`
+--          a candidate: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
 --            | handicap (places)
---          then 5 an ask: verb | text | client | extra | detail
+--          an ask: verb | text | client | extra | detail
 --            c  text = channel.visitor, extra = chance in [0,1), a blank, network    take a place
 --            r  text = seat, extra = 1 when proven                 come back to a place
 --            s  text = seat, extra = 1 when proven                 see the QR: the place is kept
 --            n  text = seat, extra = event kind                    take nothing, only be counted
 -- REPLY  a code: { lost, seq, resync, {reopened target ...}, {index of full candidate ...},
 --          {index of capped candidate ...}, mark, too many (1: more accounts than are remembered were given an add
---          back since the mark), {account given an add back ...}, {verdict, seat ...} }
+--          back since the mark), {account given an add back ...}, verdicts (a digit an ask), {seat of each claimed ...} }
 --        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more 8 limited; more: no candidate has
---        room, but there is more to hear or to offer, and nothing was recorded; seat is '' unless claimed; indexes
---        count from 0; a mark is day:adds given back
+--        room, but there is more to hear or to offer, and nothing was recorded; indexes count from 0; a mark is
+--        day:adds given back
 -- COST   4 commands a code, 2 more when a hold begins or ends, 1 a target that changed, 2 where networks are bounded;
 --        1 XADD a call. Targets of the code beyond the candidates cost nothing.
 
 local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+local CANDIDATE = '([^|\n]*)|(%d+)|(%d+)|([^|\n]*)|(%d+)|(%-?%d+)'
+local ASK = '(%l)|([^|\n]*)|([^|\n]*)|([^|\n]*)|([^|\n]*)'
 local RELEASES, REOPENED, FREED, NEWS, ADDS = 100, 1000, 1000, 120000, 259200000
 
 local now, today, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
@@ -126,7 +128,7 @@ for c = 1, codes do
   local code, version, known = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   local mark, hold, rate, strategy = ARGV[at + 4], tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7]
   local complete, turned, why = ARGV[at + 8] == '1', ARGV[at + 9], ARGV[at + 10]
-  local offered, asked = tonumber(ARGV[at + 11]), tonumber(ARGV[at + 12])
+  local offers, asks = ARGV[at + 11], ARGV[at + 12]
   at = at + 12
 
   local state = redis.call('HMGET', meta, 'state', 'seats', 'seq', 'floor', 'base')
@@ -156,30 +158,24 @@ for c = 1, codes do
     end
   end
 
-  local candidates = {}
-  if offered > 0 then
-    local fields = {}
-    for i = 1, offered do
-      local row = at + (i - 1) * 6
-      fields[i] = ARGV[row + 1]
-      candidates[i] = {
-        target = ARGV[row + 1], ceiling = tonumber(ARGV[row + 2]), weight = tonumber(ARGV[row + 3]),
-        account = ARGV[row + 4], cap = tonumber(ARGV[row + 5]), handicap = tonumber(ARGV[row + 6]),
-      }
-    end
-    at = at + offered * 6
-    if fresh then
-      local values = redis.call('HMGET', counts, unpack(fields))
-      for i = 1, offered do
-        candidates[i].taken = tonumber(values[i] or 0) + (taken[fields[i]] or 0)
-      end
+  local candidates, fields = {}, {}
+  for target, ceiling, weight, account, cap, handicap in string.gmatch(offers, CANDIDATE) do
+    fields[#fields + 1] = target
+    candidates[#fields] = {
+      target = target, ceiling = tonumber(ceiling), weight = tonumber(weight),
+      account = account, cap = tonumber(cap), handicap = tonumber(handicap),
+    }
+  end
+  if fresh and #fields > 0 then
+    local values = redis.call('HMGET', counts, unpack(fields))
+    for i = 1, #fields do
+      candidates[i].taken = tonumber(values[i] or 0) + (taken[fields[i]] or 0)
     end
   end
 
-  local verdicts = {}
-  local function settle(verdict, seat)
+  local verdicts, given = {}, {}
+  local function settle(verdict)
     verdicts[#verdicts + 1] = verdict
-    verdicts[#verdicts + 1] = seat or ''
   end
 
   local news, news_delta = {}, {}
@@ -226,7 +222,8 @@ for c = 1, codes do
       redis.call('SETBIT', seen, next_seat - base - 1, 1)
     end
     record(hold > 0 and 'c' or 't', code, client, seat, detail)
-    settle(CLAIMED, seat)
+    given[#given + 1] = seat
+    settle(CLAIMED)
   end
 
   local function was_seen(seat)
@@ -254,9 +251,7 @@ for c = 1, codes do
     settle((proven == '1' or was_seen(seat)) and RETURNED or GONE)
   end
 
-  for i = 1, asked do
-    local verb, text, client, extra, detail = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
-    at = at + 5
+  for verb, text, client, extra, detail in string.gmatch(asks, ASK) do
     if not fresh then settle(STALE)
     elseif verb == 'n' then
       record(extra, code, client, text, detail)
@@ -296,7 +291,7 @@ for c = 1, codes do
 
   local full, capped, again, resync = {}, {}, {}, 0
   if fresh then
-    for i = 1, offered do
+    for i = 1, #candidates do
       if candidates[i].taken >= candidates[i].ceiling then full[#full + 1] = i - 1
       elseif not under_cap(candidates[i]) then capped[#capped + 1] = i - 1 end
     end
@@ -308,7 +303,8 @@ for c = 1, codes do
     too_many_freed, freed_again = given_back(mark)
     mark = today .. ':' .. freed_now()
   end
-  reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, capped, mark, too_many_freed, freed_again, verdicts}
+  reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, capped, mark, too_many_freed, freed_again, table.concat(verdicts),
+    given}
 end
 
 if freed > 0 then
