@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
@@ -188,6 +189,7 @@ def check_target_link(url: str) -> str:
     return url if _MINI_PROGRAM.fullmatch(url) else check_link(url)
 
 
+@lru_cache(maxsize=4096)
 def opens_by_tap(url: str) -> bool:
     """Tell whether a link opens a mini program, which WeChat does on a tap and not on a redirect."""
     if _MINI_PROGRAM.fullmatch(url):
@@ -217,9 +219,11 @@ def with_channel(url: str, state: str | None) -> str:
     Shapes: a link that names a channel keeps it.
     Source: docs/facts.md §3; `customer_channel` is the parameter, cut by WeCom after 30 characters.
     """
+    if not state:
+        return url
     bare, hash_, fragment = url.partition("#")
     split = _split(bare)
-    if not state or split is None or not _is_acquisition(*split):
+    if split is None or not _is_acquisition(*split):
         return url
     path, _, query = bare.partition("?")
     if _CHANNEL in _names(query):

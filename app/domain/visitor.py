@@ -59,6 +59,8 @@ _SYSTEMS: Final = (
     (re.compile(r"iPhone|iPad|iPod"), System.IOS),
     (re.compile(r"Android|OpenHarmony|HarmonyOS"), System.ANDROID),
 )
+# What browsers say of a request that nobody made. Lower case.
+PURPOSE_HEADERS: Final = frozenset({"sec-purpose", "purpose", "x-purpose", "x-moz"})
 _PREFETCH: Final = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
 
 
@@ -89,7 +91,6 @@ def network_of(address: str) -> str:
     return str(found) if isinstance(found, IPv4Address) else f"{int(found) >> 64:x}"
 
 
-@lru_cache(maxsize=4096)
 def read_user_agent(text: str) -> Browser:
     """Classify a user agent string; the order of the tests is part of the rule (WeCom also says MicroMessenger)."""
     system = next((system for mark, system in _SYSTEMS if mark.search(text)), System.OTHER)
@@ -110,11 +111,10 @@ def read_user_agent(text: str) -> Browser:
 def is_preview(method: str, browser: Browser, headers: Mapping[str, str]) -> bool:
     """Tell whether nobody is looking: `HEAD`, a declared bot, or a prefetch. A preview takes no place.
 
-    Shapes: header names in lower case.
+    Shapes: of the headers, only those in `PURPOSE_HEADERS` are looked at.
     """
     if method == "HEAD" or browser.client is Client.BOT:
         return True
-    return any(
-        name in headers and _PREFETCH.search(headers[name]) is not None
-        for name in ("sec-purpose", "purpose", "x-purpose", "x-moz")
+    return not PURPOSE_HEADERS.isdisjoint(headers) and any(
+        _PREFETCH.search(headers[name]) for name in PURPOSE_HEADERS & headers.keys()
     )

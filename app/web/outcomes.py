@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
-from app.domain.code import Code, CodeKind
+from app.domain.code import CodeKind
 from app.domain.errors import UploadRefusal
 from app.domain.outcome import (
     Closed,
@@ -47,47 +47,45 @@ class Head:
 
     status: int
     outcome: str
-    code: Code | None = None
     retry_seconds: int = 0
 
 
-_HEADS: Final[Mapping[type[Outcome], tuple[int, str, int]]] = {
-    Given: (200, "claimed", 0),
-    Menu: (200, "menu", 0),
-    Elsewhere: (200, "fallback", 0),
-    Full: (503, "full", FULL_RETRY_SECONDS),
-    Limited: (429, "limited", 0),
-    Preview: (200, "preview", 0),
-    OutsideWechat: (200, "outside_wechat", 0),
-    Disabled: (410, "disabled", 0),
-    NotOpen: (503, "not_open", FULL_RETRY_SECONDS),
-    Ended: (410, "ended", 0),
-    Closed: (410, "closed", 0),
-    Unknown: (404, "unknown", 0),
-    Unavailable: (503, "unavailable", AWAY_RETRY_SECONDS),
+_HEADS: Final[Mapping[type[Outcome], Head]] = {
+    Given: Head(200, "claimed"),
+    Menu: Head(200, "menu"),
+    Elsewhere: Head(200, "fallback"),
+    Full: Head(503, "full", FULL_RETRY_SECONDS),
+    Limited: Head(429, "limited"),
+    Preview: Head(200, "preview"),
+    OutsideWechat: Head(200, "outside_wechat"),
+    Disabled: Head(410, "disabled"),
+    NotOpen: Head(503, "not_open", FULL_RETRY_SECONDS),
+    Ended: Head(410, "ended"),
+    Closed: Head(410, "closed"),
+    Unknown: Head(404, "unknown"),
+    Unavailable: Head(503, "unavailable", AWAY_RETRY_SECONDS),
 }
+_RETURNED: Final = Head(200, "returned")
+_SENT_ON: Final = _HEADS[Elsewhere]
+OUTCOMES: Final = frozenset(head.outcome for head in (*_HEADS.values(), _RETURNED))
 
 
 def head_of(outcome: Outcome) -> Head:
     """Give an outcome its name and its status."""
-    status, name, retry_seconds = _HEADS[type(outcome)]
-    if isinstance(outcome, Closed | Unknown | Unavailable):
-        return Head(status, name, None, retry_seconds)
-    if isinstance(outcome, Limited):
-        retry_seconds = outcome.seconds
-    if isinstance(outcome, Given) and outcome.returned:
-        name = "returned"
-    if (isinstance(outcome, Given) and outcome.sent_by) or (isinstance(outcome, Menu) and outcome.fallback):
-        name = "fallback"
-    return Head(status, name, outcome.code, retry_seconds)
+    head = _HEADS[type(outcome)]
+    if isinstance(outcome, Given):
+        return _SENT_ON if outcome.sent_by else _RETURNED if outcome.returned else head
+    if isinstance(outcome, Menu) and outcome.fallback:
+        return _SENT_ON
+    return replace(head, retry_seconds=outcome.seconds) if isinstance(outcome, Limited) else head
 
 
 def redirect_of(visit: Visit, outcome: Outcome) -> str | None:
     """Tell where a browser is sent at once; None when there is a page to be shown."""
     url = _url_of(outcome)
-    if url is None:
-        return None
-    goal, by_tap = goal_of(outcome.code, url, visit) if isinstance(outcome, Given | Elsewhere) else (url, False)
+    if url is None or not isinstance(outcome, (Given, Elsewhere)):
+        return url
+    goal, by_tap = goal_of(outcome.code, url, visit)
     return None if by_tap else goal
 
 
@@ -149,7 +147,7 @@ def _refusal_page(outcome: Full | Limited | Preview | Disabled | NotOpen | Ended
 
 def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) -> bytes:
     """Say the same to a mini program."""
-    head = head_of(outcome)
+    code = None if isinstance(outcome, Closed | Unknown | Unavailable) else outcome.code
     target = outcome.target if isinstance(outcome, Given) else None
     url = _url_of(outcome)
     if url is not None and isinstance(outcome, Given | Elsewhere):
@@ -162,8 +160,8 @@ def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) 
             for one in outcome.code.options
         ]
     body: dict[str, object] = {
-        "outcome": head.outcome,
-        "code": {"name": head.code.name, "kind": head.code.kind} if head.code else None,
+        "outcome": head_of(outcome).outcome,
+        "code": {"name": code.name, "kind": code.kind} if code else None,
         "target": target
         and {
             "id": target.id,

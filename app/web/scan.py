@@ -3,26 +3,41 @@
 import logging
 import re
 from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain import limits
 from app.domain.code import RESERVED_SLUGS, CodeId, Slug
 from app.domain.outcome import Given, Outcome, Unavailable, Unknown, Visit
-from app.domain.visitor import is_preview, network_of, read_user_agent
+from app.domain.visitor import PURPOSE_HEADERS, Browser, is_preview, network_of, read_user_agent
 from app.services.scanning import Scanner
 from app.services.showing import Pictures, placeholder
 from app.telemetry import SCANS, say
 from app.web import pages
-from app.web.outcomes import NO_STORE, Head, Headers, head_of, html_of, json_of, redirect_of
+from app.web.outcomes import NO_STORE, OUTCOMES, Head, Headers, head_of, html_of, json_of, redirect_of
 
-_PAGE: Final = re.compile(r"/([^/]+)(?:/([0-9]{1,6}))?/?")
-_PICTURE: Final = re.compile(r"/([^/]+)/seat/([A-Za-z0-9._-]{1,200})\.png")
-_FALLBACK: Final = re.compile(r"/([^/]+)/fallback\.png")
-_SLUG: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}")
+_SLUG: Final = rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}"
+_PAGE: Final = re.compile(rf"/({_SLUG})(?:/([0-9]{{1,6}}))?/?")
+# A picture is answered with a picture, even where its page could not have been.
+_PICTURE: Final = re.compile(rf"/(?:({_SLUG})|[^/]+)/seat/([A-Za-z0-9._-]{{1,200}})\.png")
+_FALLBACK: Final = re.compile(rf"/(?:({_SLUG})|[^/]+)/fallback\.png")
 _COOKIE: Final = "hm_"
 _AGENT_LENGTH: Final = 512
+_PURPOSES: Final = frozenset(name.encode() for name in PURPOSE_HEADERS)
+_SCANS: Final = {outcome: SCANS.labels(outcome) for outcome in OUTCOMES}
+
+_NO_TOKENS: Final[Mapping[CodeId, str]] = {}
+
+
+class _Reply(NamedTuple):
+    """Hold what goes over the wire; `headers` are this reply's alone."""
+
+    status: int
+    head: Head
+    headers: Headers
+    body: bytes
 
 
 class ScanApp:
@@ -36,7 +51,8 @@ class ScanApp:
         self._pictures = pictures
         self._api = api
         self._public_url = public_url
-        self._secure = public_url.startswith("https://")
+        secure = "; Secure" if public_url.startswith("https://") else ""
+        self._cookie_tail = f"; Path=/; HttpOnly; SameSite=Lax{secure}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route by path alone: one segment that is no reserved word is a slug."""
@@ -47,49 +63,50 @@ class ScanApp:
                 return await self._page(scope, send, page[1], page[2])
             picture = _PICTURE.fullmatch(path)
             if picture:
-                return await self._picture(scope, send, picture[1], picture[2])
+                return await self._picture(scope, send, picture[1] or "", picture[2])
             fallback = _FALLBACK.fullmatch(path)
             if fallback:
-                return await self._fallback(scope, send, fallback[1])
+                return await self._fallback(scope, send, fallback[1] or "")
             if path.split("/")[1].lower() not in RESERVED_SLUGS:
                 # Something cut or typed from a print: people look at it, too.
                 return await self._page(scope, send, "", None)
         return await self._api(scope, receive, send)
 
     async def _page(self, scope: Scope, send: Send, slug: str, option: str | None) -> None:
-        headers = _headers(scope)
+        headers = dict(scope["headers"])
         visit = _visit(scope, headers, slug, option)
-        outcome = await _settled(slug, self._scanner.scan(visit))
+        outcome = await _settled(self._scanner.scan(visit)) if slug else Unknown()
         try:
-            head, extra, body = self._told(visit, headers, outcome)
+            reply = self._told(visit, headers, outcome)
         except Exception as error:  # noqa: BLE001  # As in `_settled`: a page that retries is better than none.
             say("page_failed", level=logging.ERROR, error=error)
-            head, extra, body = self._told(visit, headers, Unavailable())
-        SCANS.labels(head.outcome).inc()
-        await _send(scope, send, head, extra, body)
+            reply = self._told(visit, headers, Unavailable())
+        _SCANS[reply.head.outcome].inc()
+        await _send(scope, send, reply)
 
-    def _told(self, visit: Visit, headers: Mapping[str, str], outcome: Outcome) -> tuple[Head, Headers, bytes]:
-        head, tokens = head_of(outcome), self._scanner.tokens(outcome) if isinstance(outcome, Given) else {}
+    def _told(self, visit: Visit, headers: Mapping[bytes, bytes], outcome: Outcome) -> "_Reply":
+        tokens = self._scanner.tokens(outcome) if isinstance(outcome, Given) else _NO_TOKENS
         token = tokens[outcome.code.id] if isinstance(outcome, Given) else None
-        extra: Headers
-        if _wants_json(headers.get("accept", "")):
+        head = head_of(outcome)
+        status, extra, body = head.status, [*NO_STORE], b""
+        if _wants_json(headers.get(b"accept", b"")):
             body = json_of(visit, outcome, token, self._public_url)
-            extra = [(b"content-type", b"application/json"), *NO_STORE]
+            extra.append((b"content-type", b"application/json"))
         elif (goal := redirect_of(visit, outcome)) is not None:
             # Never 301 or 308, which phones remember for ever.
-            head, body = Head(302, head.outcome, head.code), b""
-            extra = [(b"location", goal.encode()), *NO_STORE]
+            status = 302
+            extra.append((b"location", goal.encode()))
         else:
-            language = pages.read_language(headers.get("accept-language", ""))
+            language = pages.read_language(headers.get(b"accept-language", b"").decode("latin-1"))
             body = html_of(visit, outcome, token, language, self._public_url)
-            extra = list(pages.HEADERS[language])
+            extra = [*pages.HEADERS[language]]
         if isinstance(outcome, Given):
             extra += self._cookies(visit, outcome.code.sticky_days, tokens)
-        return head, extra, body
+        return _Reply(status, head, extra, body)
 
     async def _picture(self, scope: Scope, send: Send, slug: str, token: str) -> None:
-        visit = _visit(scope, _headers(scope), slug)
-        outcome = await _settled(slug, self._scanner.see(visit, token))
+        visit = _visit(scope, dict(scope["headers"]), slug)
+        outcome = await _settled(self._scanner.see(visit, token)) if slug else Unknown()
         extra = list(NO_STORE)
         if isinstance(outcome, Given):
             picture = await self._pictures.of(outcome.target, outcome.payload())
@@ -99,36 +116,40 @@ class ScanApp:
         else:
             picture = placeholder()
         extra.append((b"content-type", picture.media_type.encode()))
-        await _send(scope, send, head_of(outcome), extra, picture.data)
+        head = head_of(outcome)
+        await _send(scope, send, _Reply(head.status, head, extra, picture.data))
 
     async def _fallback(self, scope: Scope, send: Send, slug: str) -> None:
         """Show the static QR of a code's fallback, which takes no place."""
-        goal = await self._scanner.fallback(Slug(slug)) if _SLUG.fullmatch(slug) else None
+        goal = await self._scanner.fallback(Slug(slug)) if slug else None
         payload = goal.payload if goal else None
         picture = placeholder() if payload is None else await self._pictures.drawn(payload)
         head = Head(404, "unknown") if payload is None else Head(200, "fallback")
-        await _send(scope, send, head, [*NO_STORE, (b"content-type", picture.media_type.encode())], picture.data)
+        extra = [*NO_STORE, (b"content-type", picture.media_type.encode())]
+        await _send(scope, send, _Reply(head.status, head, extra, picture.data))
 
     def _cookies(self, visit: Visit, sticky_days: int, tokens: Mapping[CodeId, str]) -> Headers:
         """Let the visitor carry his seat; when he carries too many, the oldest go."""
-        fresh = {code: token for code, token in tokens.items() if visit.tokens.get(code) != token}
-        if not fresh:
-            return []
-        tail = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if self._secure else "")
-        cookies = [f"{_COOKIE}{code}={token}; Max-Age={sticky_days * 86_400}{tail}" for code, token in fresh.items()]
+        cookies: Headers = []
+        for code, token in tokens.items():
+            if visit.tokens.get(code) != token:
+                cookie = f"{_COOKIE}{code}={token}; Max-Age={sticky_days * 86_400}{self._cookie_tail}"
+                cookies.append((b"set-cookie", cookie.encode()))
+        if cookies and len(visit.tokens) + len(tokens) > limits.SEAT_COOKIES:
+            cookies += self._forgotten(visit, tokens)
+        return cookies
+
+    def _forgotten(self, visit: Visit, tokens: Mapping[CodeId, str]) -> Headers:
         others = sorted(
             (carried for carried in visit.tokens.items() if carried[0] not in ("", *tokens)), key=_issued_at
         )
         surplus = max(0, len(others) + len(tokens) - limits.SEAT_COOKIES)
-        cookies += [f"{_COOKIE}{name}=; Max-Age=0{tail}" for name, _ in others[:surplus]]
+        cookies = [f"{_COOKIE}{name}=; Max-Age=0{self._cookie_tail}" for name, _ in others[:surplus]]
         return [(b"set-cookie", cookie.encode("latin-1", "ignore")) for cookie in cookies]
 
 
-async def _settled(slug: str, asking: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """Ask, if the slug can be one at all; whatever goes wrong, there is a page that retries by itself."""
-    if not _SLUG.fullmatch(slug):
-        asking.close()
-        return Unknown()
+async def _settled(asking: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Ask; whatever goes wrong, there is a page that retries by itself."""
     try:
         return await asking
     except Exception as error:  # noqa: BLE001  # A visitor must never see a fault of ours; the log must.
@@ -136,25 +157,40 @@ async def _settled(slug: str, asking: Coroutine[Any, Any, Outcome]) -> Outcome:
         return Unavailable()
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _visit(scope: Scope, headers: Mapping[str, str], slug: str, option: str | None = None) -> Visit:
-    browser = read_user_agent(headers.get("user-agent", "")[:_AGENT_LENGTH])
-    # A client without cookies (a mini program) sends the token it was given in a header.
-    tokens = {"": headers["x-huoma-seat"]} if "x-huoma-seat" in headers else {}
-    tokens.update(_seat_cookies(headers.get("cookie", "")))
-    client = scope.get("client")
+def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str | None = None) -> Visit:
+    browser = read_browser(headers.get(b"user-agent", b"")[:_AGENT_LENGTH])
+    client, query = scope.get("client"), scope.get("query_string")
     return Visit(
         Slug(slug),
         browser,
-        is_preview(scope["method"], browser, headers),
-        tokens,
-        option=None if option is None else int(option),
-        query=scope.get("query_string", b"").decode("latin-1"),
-        network=network_of(client[0]) if client else "",
+        is_preview(scope["method"], browser, _purposes(headers)),
+        _carried(headers),
+        None if option is None else int(option),
+        query.decode("latin-1") if query else "",
+        network_of(client[0]) if client else "",
     )
+
+
+@lru_cache(maxsize=4096)
+def read_browser(user_agent: bytes) -> Browser:
+    """Classify what asks, by its header as it came; the few that most people use are read once."""
+    return read_user_agent(user_agent.decode("latin-1"))
+
+
+def _purposes(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    if _PURPOSES.isdisjoint(headers):
+        return {}
+    return {name.decode(): headers[name].decode("latin-1") for name in _PURPOSES & headers.keys()}
+
+
+def _carried(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Read the tokens a visitor carries; a client without cookies (a mini program) sends his in a header."""
+    tokens: dict[str, str] = {}
+    if b"x-huoma-seat" in headers:
+        tokens[""] = headers[b"x-huoma-seat"].decode("latin-1")
+    if b"cookie" in headers:
+        tokens.update(_seat_cookies(headers[b"cookie"].decode("latin-1")))
+    return tokens
 
 
 def _seat_cookies(header: str) -> Iterable[tuple[str, str]]:
@@ -170,17 +206,16 @@ def _issued_at(carried: tuple[str, str]) -> int:
     return int(parts[1]) if len(parts) == 3 and len(parts[1]) < 16 and parts[1].isdecimal() else 0
 
 
-def _wants_json(accept: str) -> bool:
-    return "application/json" in accept and "text/html" not in accept
+def _wants_json(accept: bytes) -> bool:
+    return b"application/json" in accept and b"text/html" not in accept
 
 
-async def _send(scope: Scope, send: Send, head: Head, extra: Headers, body: bytes) -> None:
-    headers: Headers = [
-        *extra,
-        (b"content-length", str(len(body)).encode()),
-        (b"x-huoma-outcome", head.outcome.encode()),
-    ]
+async def _send(scope: Scope, send: Send, reply: "_Reply") -> None:
+    head, body = reply.head, reply.body
+    headers = reply.headers
+    headers.append((b"content-length", b"%d" % len(body)))
+    headers.append((b"x-huoma-outcome", head.outcome.encode()))
     if head.retry_seconds:
-        headers.append((b"retry-after", str(head.retry_seconds).encode()))
-    await send({"type": "http.response.start", "status": head.status, "headers": headers})
+        headers.append((b"retry-after", b"%d" % head.retry_seconds))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

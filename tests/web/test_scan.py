@@ -10,8 +10,8 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from app.domain import limits
-from app.domain.visitor import read_user_agent
 from app.services import batching
+from app.web import scan
 from tests.conftest import Clock
 from tests.running import group_payload
 from tests.scanning import Make, Process
@@ -428,12 +428,12 @@ async def test_a_strange_slug_before_a_picture_is_asked_of_nobody(process: Proce
 
 async def test_an_endless_user_agent_costs_no_time(process: Process, code: Make) -> None:
     made = await code(5)
-    read_user_agent.cache_clear()
+    scan.read_browser.cache_clear()
     seen = await process.phone("Mozilla/5.0 MicroMessenger/8.0 " + "x" * 100_000).scan(made.slug)
     assert seen.outcome == "claimed"
-    assert read_user_agent.cache_info().currsize == 1
-    assert read_user_agent("Mozilla/5.0 MicroMessenger/8.0 " + "x" * (512 - 31)).client == "wechat"
-    assert read_user_agent.cache_info().currsize == 1, "what is kept of it is its beginning"
+    assert scan.read_browser.cache_info().currsize == 1
+    assert scan.read_browser(b"Mozilla/5.0 MicroMessenger/8.0 " + b"x" * (512 - 31)).client == "wechat"
+    assert scan.read_browser.cache_info().currsize == 1, "what is kept of it is its beginning"
 
 
 async def test_a_cookie_of_endless_digits_is_ignored(process: Process, code: Make) -> None:
