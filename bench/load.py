@@ -6,20 +6,21 @@ requests once for each connection, and not once for everybody who would have com
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from bench.loopback import PHONE
-from bench.wire import connected
+from bench.wire import Connection, Reply, connected
 
 CONNECTIONS: Final = 64
-_WRK_SCRIPT: Final = Path(__file__).with_name("wrk.lua")
+_PICTURE: Final = re.compile(rb'<img[^>]+src="([^"]+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,24 @@ def loader() -> str:
     return "wrk" if shutil.which("wrk") else "bench.load"
 
 
-def put(url: str, seconds: float) -> Load:
-    """Ask for `url` without cookies over 64 kept connections for so long."""
+def put(url: str, seconds: float, *, scans: bool = False) -> Load:
+    """Ask for `url` without cookies over 64 kept connections for so long.
+
+    With `scans`, each page is followed by the picture on it: `requests` then counts pictures, the times are those of
+    single requests.
+    """
     wrk = shutil.which("wrk")
     if wrk:
-        options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "-s", str(_WRK_SCRIPT), "-H", f"User-Agent: {PHONE}"]
+        script = Path(__file__).with_name("scan.lua" if scans else "wrk.lua")
+        options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "-s", str(script), "-H", f"User-Agent: {PHONE}"]
         command = [wrk, *options, url]
     else:
-        command = [sys.executable, "-m", "bench.load", url, str(seconds)]
+        command = [sys.executable, "-m", "bench.load", url, str(seconds), "scans" if scans else "pages"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return Load(**json.loads(said.splitlines()[-1]))
 
 
-async def ask_for(url: str, seconds: float) -> Load:
+async def ask_for(url: str, seconds: float, *, scans: bool = False) -> Load:
     """Do what wrk does, in Python: some times slower, so that it takes more of the machine from the service."""
     parts = urlsplit(url)
     assert parts.hostname
@@ -65,16 +71,35 @@ async def ask_for(url: str, seconds: float) -> Load:
     failed = 0
     began = time.perf_counter()
 
-    async def ask() -> None:
+    async def timed(connection: Connection, path: str) -> Reply:
         nonlocal failed
+        sent = time.perf_counter()
+        reply = await connection.get(path)
+        took.append(time.perf_counter() - sent)
+        failed += reply.status >= 400
+        return reply
+
+    async def ask() -> None:
         async with connected(host, port, PHONE) as connection:
-            while (sent := time.perf_counter()) < began + seconds:
-                reply = await connection.get(path)
-                took.append(time.perf_counter() - sent)
-                failed += reply.status >= 400
+            while time.perf_counter() < began + seconds:
+                page = await timed(connection, path)
+                if scans:
+                    await timed(connection, picture_of(page.body))
 
     await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
-    return summed_up(took, time.perf_counter() - began, failed)
+    met = summed_up(took, time.perf_counter() - began, failed)
+    return replace(met, requests=met.requests // 2) if scans else met
+
+
+def picture_of(page: bytes) -> str:
+    """Find where the picture on a page is.
+
+    Raises: ValueError — there is none.
+    """
+    found = _PICTURE.search(page)
+    if found is None:
+        raise ValueError("a page without a picture")
+    return found[1].decode()
 
 
 def summed_up(took: list[float], seconds: float, failed: int) -> Load:
@@ -85,4 +110,4 @@ def summed_up(took: list[float], seconds: float, failed: int) -> Load:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(asyncio.run(ask_for(sys.argv[1], float(sys.argv[2]))))))
+    print(json.dumps(asdict(asyncio.run(ask_for(sys.argv[1], float(sys.argv[2]), scans=sys.argv[3] == "scans")))))

@@ -72,12 +72,15 @@ class Service:
 
     def start(self, name: str) -> None:
         """Start `serve` or `worker`; `serve` answers when this returns."""
+        self.launch(name, [sys.executable, "-m", "app.cli", name], self.url if name == "serve" else None)
+
+    def launch(self, name: str, command: Sequence[str], url: str | None = None, **variables: str) -> None:
+        """Start any program, with more in its environment; if it has a URL, it answers there when this returns."""
         # It must not outlive us, however we end.
         launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(signal.SIGTERM)), ""]
-        command = [*launcher, sys.executable, "-m", "app.cli", name]
-        self.children[name] = subprocess.Popen(command, env=self.environment, cwd=ROOT)
-        if name == "serve":
-            self._wait_until_ready()
+        self.children[name] = subprocess.Popen([*launcher, *command], env=self.environment | variables, cwd=ROOT)
+        if url:
+            self._wait_until_ready(name, url)
 
     def stop(self, name: str) -> None:
         """Stop a process as an operator does; kill it when that takes too long."""
@@ -94,14 +97,14 @@ class Service:
         for name in reversed(list(self.children)):
             self.stop(name)
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, name: str, url: str) -> None:
         until = time.monotonic() + READY_SECONDS
-        while time.monotonic() < until and self.children["serve"].poll() is None:
+        while time.monotonic() < until and self.children[name].poll() is None:
             with suppress(httpx.TransportError):
-                if httpx.get(self.url + "/readyz", trust_env=False).is_success:
+                if not httpx.get(url + "/readyz", trust_env=False).is_error:
                     return
             time.sleep(0.1)
-        raise RuntimeError("the web processes are not ready")
+        raise RuntimeError(f"{name} is not ready")
 
 
 @contextmanager
@@ -126,7 +129,7 @@ def _environment(servers: EmbeddedServers, workers: int) -> dict[str, str]:
         "HUOMA_REDIS_URL": servers.servers.redis_url,
         "HUOMA_DATA_DIR": str(servers.data_dir),
         "HUOMA_HOST": HOST,
-        "HUOMA_PORT": str(_free_port()),
+        "HUOMA_PORT": str(free_port()),
         "HUOMA_WORKERS": str(workers),
         "HUOMA_BOOTSTRAP_KEY": KEY,
         "HUOMA_SECRET": "a secret for measuring only",
@@ -134,13 +137,13 @@ def _environment(servers: EmbeddedServers, workers: int) -> dict[str, str]:
 
 
 def make_code(service: Service, name: str, targets: Sequence[Mapping[str, Any]], **fields: Any) -> MadeCode:
-    """Make a group code with these targets through the API, in batches."""
+    """Make a code with these targets through the API, in batches; of groups, unless `fields` say otherwise."""
     with service.api as api:
         workspace = api.get("/workspace").raise_for_status().json()["id"]
         code = api.post("/codes", json={"name": name, "kind": "group", **fields}).raise_for_status().json()
         for start in range(0, len(targets), BATCH_ROWS):
             rows = [
-                {"payload": _group_payload(number), **one}
+                one if "url" in one else {"payload": _group_payload(number), **one}
                 for number, one in enumerate(targets[start : start + BATCH_ROWS], start)
             ]
             api.post(f"/codes/{code['id']}/targets/batch", json={"targets": rows}).raise_for_status()
@@ -152,7 +155,8 @@ def _group_payload(number: int) -> str:
     return "https://weixin.qq.com/g/" + f"AwYAAInvented{number}_".ljust(64, "x")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

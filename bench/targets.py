@@ -110,9 +110,14 @@ def in_turn(contenders: Sequence[Contender], number: int) -> list[Contender]:
 
 def pages(service: Service, code: MadeCode, seconds: float) -> Load:
     """Let new visitors open the landing page, and make sure that each of them took a place."""
+    return placed(service, code, lambda: load.put(f"{service.url}/{code.slug}", seconds))
+
+
+def placed(service: Service, code: MadeCode, work: Callable[[], Load]) -> Load:
+    """Do what lets visitors in, and make sure that each of them took a place."""
     with Redis.from_url(service.settings.redis_url, decode_responses=True) as redis:
         before = _seats(redis, code)
-        met = load.put(f"{service.url}/{code.slug}", seconds)
+        met = work()
         given = _seats(redis, code) - before
     # Connections that are cut, by this load or by one just before it, may have had their places without their pages.
     if met.failed or not met.requests <= given <= met.requests + 2 * CONNECTIONS:

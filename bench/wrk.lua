@@ -4,6 +4,7 @@ done = function(summary, latency, _)
   local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
   io.write(string.format(
     '{"requests": %d, "seconds": %.6f, "p50_ms": %.3f, "p99_ms": %.3f, "failed": %d}\n',
-    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, failed
+    finished and finished() or summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, failed
   ))
 end

@@ -1,0 +1,178 @@
+"""Run the contenders of `contenders` side by side, each in a process of its own, and measure one for a while."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from redis import Redis
+
+from app.domain import limits
+from app.settings import Settings
+from bench import cpu, idiomatic, load
+from bench.load import Load
+from bench.loopback import HOST, MadeCode, Service, free_port, make_code
+from bench.targets import ENDLESS, placed, wait_until_drained
+
+TARGETS: Final = idiomatic.TARGETS
+_NGINX: Final = """
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    server {{
+        listen {host}:{port};
+        location / {{
+            add_header Cache-Control no-store always;
+            return 302 https://www.example.com/;
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Tell what one contender met in one stretch, and what it used; None where nobody can tell.
+
+    Units: seconds of processors; those of Redis and the worker until everything was in the record.
+    """
+
+    load: Load
+    server: float | None
+    redis: float
+    worker: float | None
+
+    @property
+    def server_ms(self) -> float | None:
+        """Tell what one request cost the server: milliseconds, or seconds for a thousand."""
+        return None if self.server is None else self.server * 1000 / self.load.requests
+
+
+@dataclass
+class Rival:
+    """Hold one contender, and what was measured of it; with a code, each request must take a place in it."""
+
+    key: str
+    label: str
+    process: str
+    url: str
+    code: MadeCode | None = None
+    scans: bool = False
+    stretches: list[Stretch] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Take the median of what was served a second."""
+        return median(one.load.per_second for one in self.stretches)
+
+
+def line_up(service: Service, *, granian: bool) -> list[Rival]:
+    """Start every contender and tell whom there is; those that nothing is asked of cost nothing."""
+    link, group = _codes(service)
+    bare = _served(service, "bare", "bench.bare:build")
+    common = _served(service, "idiomatic", "bench.idiomatic:build")
+    found = [
+        Rival("a", "(a) bare ASGI 302", "bare", f"{bare}/bare"),
+        Rival("b", "(b) idiomatic service, 302", "idiomatic", f"{common}/poster"),
+        *_ours("", "serve", service.url, link, group),
+        Rival("e", "(e) page and picture", "serve", f"{service.url}/{group.slug}", group, scans=True),
+    ]
+    if shutil.which("nginx"):
+        found.append(Rival("f", "(f) nginx return 302", "nginx", f"{_nginx(service)}/bare"))
+    if granian and granian_is_there():
+        fast = _served(service, "bare on granian", "bench.bare:build", HUOMA_SERVER="granian")
+        found.append(Rival("a granian", "(a) on granian", "bare on granian", f"{fast}/bare"))
+        faster = _served(service, "huoma on granian", "app.main:from_environment", HUOMA_SERVER="granian")
+        found += _ours(" on granian", "huoma on granian", faster, link, group)
+    return found
+
+
+def without_metrics(service: Service, rivals: Sequence[Rival]) -> list[Rival]:
+    """Start huoma once more, with metrics that count nothing; (c) and (d) of it are told."""
+    link, group = (one.code for key in ("c", "d") for one in rivals if one.key == key)
+    assert link
+    assert group
+    url = _served(service, "without metrics", "bench.without_metrics:build")
+    return _ours(" without metrics", "without metrics", url, link, group)
+
+
+def granian_is_there() -> bool:
+    """Tell whether there is a granian, and `huoma serve` knows it."""
+    known = "server" in {knob.name for knob in fields(Settings)}
+    return known and importlib.util.find_spec("granian") is not None
+
+
+def measured(service: Service, rival: Rival, seconds: float) -> Stretch:
+    """Put load on one contender, wait for the record, and tell what that took."""
+    pid, worker = (service.children[name].pid for name in (rival.process, "worker"))
+    before = cpu.used(pid), redis_used(service), cpu.used(worker)
+    met = put(service, rival, seconds)
+    if rival.code:
+        wait_until_drained(service, rival.code)
+    server = _since(before[0], cpu.used(pid))
+    return Stretch(met, server, redis_used(service) - before[1], _since(before[2], cpu.used(worker)))
+
+
+def put(service: Service, rival: Rival, seconds: float) -> Load:
+    """Put load on one contender, and make sure that it did its work."""
+    if rival.code:
+        return placed(service, rival.code, lambda: load.put(rival.url, seconds, scans=rival.scans))
+    met = load.put(rival.url, seconds)
+    if met.failed:
+        raise RuntimeError(f"{rival.label}: {met.failed} of {met.requests} requests failed")
+    return met
+
+
+def redis_used(service: Service) -> float:
+    """Tell how many seconds of processors Redis has used."""
+    with Redis.from_url(service.settings.redis_url) as redis:
+        said: dict[str, Any] = redis.info("cpu")
+    return float(said["used_cpu_user"]) + float(said["used_cpu_sys"])
+
+
+def _ours(suffix: str, process: str, url: str, link: MadeCode, group: MadeCode) -> list[Rival]:
+    return [
+        Rival(f"c{suffix}", f"(c) link code, 302{suffix}", process, f"{url}/{link.slug}", link),
+        Rival(f"d{suffix}", f"(d) group page{suffix}", process, f"{url}/{group.slug}", group),
+    ]
+
+
+def _codes(service: Service) -> tuple[MadeCode, MadeCode]:
+    """Make a link and a group code that never fill, and of which no hold ends while they are measured."""
+    links = [{"url": f"https://www.example.com/{number}", "member_limit": ENDLESS} for number in range(TARGETS)]
+    link = make_code(service, "link", links, kind="link")
+    return link, make_code(
+        service, "group", [{"member_limit": ENDLESS}] * TARGETS, hold_seconds=limits.HOLD_SECONDS_MAX
+    )
+
+
+def _served(service: Service, name: str, factory: str, **variables: str) -> str:
+    """Start one application under the very command that serves huoma; tell where."""
+    port = free_port()
+    url = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", "bench.serving"]
+    service.launch(name, command, url, BENCH_FACTORY=factory, HUOMA_PORT=str(port), **variables)
+    return url
+
+
+def _nginx(service: Service) -> str:
+    folder, port = Path(service.servers.data_dir) / "nginx", free_port()
+    folder.mkdir()
+    file = folder / "nginx.conf"
+    file.write_text(_NGINX.format(folder=folder, host=HOST, port=port))
+    url = f"http://{HOST}:{port}"
+    service.launch("nginx", [str(shutil.which("nginx")), "-p", str(folder), "-c", str(file)], url)
+    return url
+
+
+def _since(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
