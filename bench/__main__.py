@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bench import contenders, fill, holds, page, targets
+from bench import contenders, fill, holds, metrics, page, targets
 from bench.report import PATH, Section, write
 from bench.targets import Effort
 
 MEASUREMENTS: Final[Mapping[str, Callable[[Effort, Callable[[str], None]], Section]]] = {
     "contenders": contenders.measure,
+    "metrics": metrics.measure,
     "targets": targets.measure,
     "holds": holds.measure,
     "fill": fill.measure,

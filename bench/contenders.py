@@ -4,52 +4,134 @@ One after the other on the same machine in one run, round after round: ratios be
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Final
 
 from bench.load import CONNECTIONS, loader
-from bench.loopback import running_service
-from bench.report import Section, machine, table
+from bench.loopback import Service, running_service
+from bench.report import Goal, Section, machine, software, table
 from bench.rivals import TARGETS, Rival, Stretch, line_up, measured
-from bench.targets import Effort
+from bench.steady import Steady, put_steadily
+from bench.tally import Tally, log_every_statement, tallied
+from bench.targets import Effort, wait_until_drained
 
 SECONDS_MAX: Final = 4.0
+COUNTED_SECONDS: Final = 1.0
+# Of the highest rate that was measured.
+HALF: Final = 0.5
+STEADY: Final = ("c", "d")
+_WAIT: Final = "p99 ms at half rate, "
 
 
 def measure(effort: Effort, say: Callable[[str], None]) -> Section:
-    """Measure every contender in turn."""
+    """Measure every contender in turn, then ours at half of their rates, then count."""
     seconds = min(effort.seconds, SECONDS_MAX)
     with running_service() as service:
-        rivals = line_up(service, granian=True)
-        for rival in rivals:
+        rivals = {rival.key: rival for rival in line_up(service)}
+        for rival in rivals.values():
             measured(service, rival, 1)
         for number in range(effort.rounds):
             first = number % len(rivals)
-            for rival in [*rivals[first:], *rivals[:first]]:
+            for rival in [*list(rivals.values())[first:], *list(rivals.values())[:first]]:
                 rival.stretches.append(measured(service, rival, seconds))
                 say(f"round {number + 1}: {rival.label}: {rival.stretches[-1].load.per_second:,.0f} a second")
-        return _section(rivals, effort, seconds, asyncio.run(machine(service)))
+        paced = {key: _paced(service, rivals[key], effort.rounds, seconds, say) for key in STEADY}
+        say("counting")
+        tallies = _tallies(service, list(rivals.values()))
+        return _section(rivals, paced, tallies, effort.rounds, f"{asyncio.run(machine(service))}, {software()}")
 
 
-def _section(rivals: Sequence[Rival], effort: Effort, seconds: float, where: str) -> Section:
-    columns = ["", "a second", "p50 ms", "p99 ms", "server CPU", "Redis CPU", "worker CPU"]
+def ratios(rivals: Mapping[str, Rival]) -> list[Goal]:
+    """Compare medians."""
+
+    def over(one: str, other: str) -> float:
+        return rivals[one].rate / rivals[other].rate
+
+    return [
+        Goal("(c) link code : (a) bare", over("c", "a"), 0.50, 0.70),
+        Goal("(d) group page : (a) bare", over("d", "a"), 0.45, 0.60),
+        Goal("(c) link code : (b) idiomatic", over("c", "b"), 4, 6),
+    ]
+
+
+def waits(rivals: Mapping[str, Rival], paced: Mapping[str, Sequence[Steady]]) -> list[Goal]:
+    """Judge how long the slowest of a hundred waited while half of what is possible was asked."""
+    return [
+        Goal(f"{_WAIT}{rivals[key].label}", median(one.p99_ms for one in met), 10, 5, at_most=True)
+        for key, met in paced.items()
+    ]
+
+
+def _paced(service: Service, rival: Rival, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Steady]:
+    met = []
+    for _ in range(rounds):
+        met.append(put_steadily(rival.url, rival.rate * HALF, seconds))
+        assert rival.code
+        wait_until_drained(service, rival.code)
+        say(f"{rival.label} at {met[-1].asked:,.0f} a second: p99 {met[-1].p99_ms:.1f} ms")
+    return met
+
+
+def _tallies(service: Service, rivals: Sequence[Rival]) -> dict[str, Tally]:
+    service.stop("worker")
+    log_every_statement(service)
+    return {rival.key: tallied(service, rival, COUNTED_SECONDS) for rival in rivals}
+
+
+def _section(
+    rivals: Mapping[str, Rival],
+    paced: Mapping[str, Sequence[Steady]],
+    tallies: Mapping[str, Tally],
+    rounds: int,
+    where: str,
+) -> Section:
+    goals = ratios(rivals) + waits(rivals, paced)
+    broken = [line for goal in goals for line in goal.broken]
+    broken += [
+        f"{rivals[key].label} at half rate: {one.per_second:,.0f} a second of {one.asked:,.0f}, {one.failed} failed"
+        for key, met in paced.items()
+        for one in met
+        if not one.kept or one.failed
+    ]
+    columns = ["", "a second", "p50 ms", "p99 ms", "server", "Redis", "worker", "scripts", "commands", "SQL"]
+    seconds = next(iter(rivals.values())).stretches[0].load.seconds
     text = f"""\
-New visitors without cookies, {CONNECTIONS} at a time, {effort.rounds} rounds of {seconds:.0f} s each in turn, one
-server process, worker running, {TARGETS} targets, load by {loader()}. Medians. CPU: seconds for a thousand requests.
+New visitors without cookies, {CONNECTIONS} at a time, {rounds} rounds of {seconds:.0f} s each in turn, one process a
+server, worker running, {TARGETS} targets, load by {loader()}. Medians. Every contender runs all the time, and only one
+is asked. Every request of ours takes a place, which is checked. (e) counts scans, page and picture, and times requests.
 
-{table(columns, [_row(rival) for rival in rivals])}
+Server, Redis, worker: seconds of processors for a thousand requests, the record included. Scripts, commands (those that
+scripts ran included), SQL: for one request, counted by Redis and in the log of PostgreSQL while the worker stood still.
+
+{table(columns, [_row(rival, tallies[key]) for key, rival in rivals.items()])}
+
+{table(["", "found", "at least", "aim"], [goal.row for goal in goals[:3]])}
+
+Half of the highest rate, asked on schedule over {CONNECTIONS} connections; a request takes from when it was due:
+
+{table(["", "a second", "p50 ms", "p99 ms", "at most", "aim", "loader late ms"], _steady_rows(goals[3:], paced))}
 """
-    return Section("contenders", where, text, [])
+    return Section("contenders", where, text, broken)
 
 
-def _row(rival: Rival) -> list[str]:
+def _steady_rows(goals: Sequence[Goal], paced: Mapping[str, Sequence[Steady]]) -> list[list[str]]:
+    rows = []
+    for goal, met in zip(goals, paced.values(), strict=True):
+        rate, p50, late = (median(getattr(one, name) for one in met) for name in ("per_second", "p50_ms", "late_ms"))
+        told = [f"{number:.1f}" for number in (p50, goal.found, goal.least, goal.aim, late)]
+        rows.append([goal.label.removeprefix(_WAIT), f"{rate:,.0f}", *told])
+    return rows
+
+
+def _row(rival: Rival, tally: Tally) -> list[str]:
     took = [median(getattr(one.load, name) for one in rival.stretches) for name in ("p50_ms", "p99_ms")]
     return [
         rival.label,
         f"{rival.rate:,.0f}",
         *(f"{one:.1f}" for one in took),
         *(_thousand(rival.stretches, name) for name in ("server", "redis", "worker")),
+        *(f"{one:.2f}" for one in (tally.scripts, tally.commands, tally.statements)),
     ]
 
 

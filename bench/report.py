@@ -3,9 +3,13 @@
 import os
 import platform
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +34,29 @@ class Section:
     machine: str
     text: str
     broken: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Want a figure to be at least, or at most, so much, and better than that."""
+
+    label: str
+    found: float
+    least: float
+    aim: float
+    at_most: bool = False
+
+    @property
+    def broken(self) -> list[str]:
+        """Say that the least was missed, if it was."""
+        missed = self.found > self.least if self.at_most else self.found < self.least
+        word = "more" if self.at_most else "less"
+        return [f"{self.label}: {self.found:.2f}, {word} than {self.least:.2f}"] if missed else []
+
+    @property
+    def row(self) -> list[str]:
+        """Lay out one line."""
+        return [self.label, *(f"{number:.2f}" for number in (self.found, self.least, self.aim))]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -59,6 +86,20 @@ async def machine(service: Service) -> str:
         f"{cores} cores ({_processor()}), {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, Redis {redis_version}, PostgreSQL {postgres_version}"
     )
+
+
+def software() -> str:
+    """Name the versions of what serves and loads beside huoma, where it is installed."""
+    found = []
+    for name in ("uvicorn", "httptools", "uvloop", "granian"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    for name in ("wrk", "nginx"):
+        if program := shutil.which(name):
+            said = subprocess.run([program, "-v"], check=False, capture_output=True, text=True)
+            numbers = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
+            found.append(f"{name} {numbers[0] if numbers else ''}".strip())
+    return ", ".join(found)
 
 
 def plain_url(service: Service) -> str:

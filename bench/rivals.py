@@ -3,7 +3,6 @@
 import importlib.util
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
@@ -75,7 +74,7 @@ class Rival:
         return median(one.load.per_second for one in self.stretches)
 
 
-def line_up(service: Service, *, granian: bool) -> list[Rival]:
+def line_up(service: Service) -> list[Rival]:
     """Start every contender and tell whom there is; those that nothing is asked of cost nothing."""
     link, group = _codes(service)
     bare = _served(service, "bare", "bench.bare:build")
@@ -88,7 +87,7 @@ def line_up(service: Service, *, granian: bool) -> list[Rival]:
     ]
     if shutil.which("nginx"):
         found.append(Rival("f", "(f) nginx return 302", "nginx", f"{_nginx(service)}/bare"))
-    if granian and granian_is_there():
+    if granian_is_there():
         fast = _served(service, "bare on granian", "bench.bare:build", HUOMA_SERVER="granian")
         found.append(Rival("a granian", "(a) on granian", "bare on granian", f"{fast}/bare"))
         faster = _served(service, "huoma on granian", "app.main:from_environment", HUOMA_SERVER="granian")
@@ -96,13 +95,12 @@ def line_up(service: Service, *, granian: bool) -> list[Rival]:
     return found
 
 
-def without_metrics(service: Service, rivals: Sequence[Rival]) -> list[Rival]:
-    """Start huoma once more, with metrics that count nothing; (c) and (d) of it are told."""
-    link, group = (one.code for key in ("c", "d") for one in rivals if one.key == key)
-    assert link
-    assert group
+def ours_with_and_without_metrics(service: Service) -> list[tuple[Rival, Rival]]:
+    """Start huoma once more, with metrics that count nothing; pair (c) and (d) of both."""
+    link, group = _codes(service)
     url = _served(service, "without metrics", "bench.without_metrics:build")
-    return _ours(" without metrics", "without metrics", url, link, group)
+    real = _ours("", "serve", service.url, link, group)
+    return list(zip(real, _ours(" without metrics", "without metrics", url, link, group), strict=True))
 
 
 def granian_is_there() -> bool:
