@@ -11,16 +11,19 @@ from typing import Final
 from bench.load import CONNECTIONS, loader
 from bench.loopback import Service, running_service
 from bench.report import Goal, Section, machine, software, table
-from bench.rivals import TARGETS, Rival, Stretch, line_up, measured
+from bench.rivals import TARGETS, Rival, Stretch, line_up, measured, worked
 from bench.steady import Steady, put_steadily
 from bench.tally import Tally, log_every_statement, tallied
-from bench.targets import Effort, wait_until_drained
+from bench.targets import Effort, in_turn, wait_until_drained
 
 SECONDS_MAX: Final = 4.0
 COUNTED_SECONDS: Final = 1.0
 # Of the highest rate that was measured.
 HALF: Final = 0.5
 STEADY: Final = ("c", "d")
+# Who against whom, at least and aim, by what is served a second; and what is only told.
+WANTED: Final = (("c", "a", 0.50, 0.70), ("d", "a", 0.45, 0.60), ("c", "b", 4.0, 6.0))
+BESIDE: Final = (("c on granian", "a on granian"), ("d on granian", "a on granian"))
 _WAIT: Final = "p99 ms at half rate, "
 
 
@@ -32,8 +35,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> Section:
         for rival in rivals.values():
             measured(service, rival, 1)
         for number in range(effort.rounds):
-            first = number % len(rivals)
-            for rival in [*list(rivals.values())[first:], *list(rivals.values())[:first]]:
+            for rival in in_turn(list(rivals.values()), number):
                 rival.stretches.append(measured(service, rival, seconds))
                 say(f"round {number + 1}: {rival.label}: {rival.stretches[-1].load.per_second:,.0f} a second")
         paced = {key: _paced(service, rivals[key], effort.rounds, seconds, say) for key in STEADY}
@@ -44,14 +46,9 @@ def measure(effort: Effort, say: Callable[[str], None]) -> Section:
 
 def ratios(rivals: Mapping[str, Rival]) -> list[Goal]:
     """Compare medians."""
-
-    def over(one: str, other: str) -> float:
-        return rivals[one].rate / rivals[other].rate
-
     return [
-        Goal("(c) link code : (a) bare", over("c", "a"), 0.50, 0.70),
-        Goal("(d) group page : (a) bare", over("d", "a"), 0.45, 0.60),
-        Goal("(c) link code : (b) idiomatic", over("c", "b"), 4, 6),
+        Goal(_against(rivals, one, other), rivals[one].rate / rivals[other].rate, least, aim)
+        for one, other, least, aim in WANTED
     ]
 
 
@@ -66,7 +63,7 @@ def waits(rivals: Mapping[str, Rival], paced: Mapping[str, Sequence[Steady]]) ->
 def _paced(service: Service, rival: Rival, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Steady]:
     met = []
     for _ in range(rounds):
-        met.append(put_steadily(rival.url, rival.rate * HALF, seconds))
+        met.append(worked(service, rival, lambda: put_steadily(rival.url, rival.rate * HALF, seconds)))
         assert rival.code
         wait_until_drained(service, rival.code)
         say(f"{rival.label} at {met[-1].asked:,.0f} a second: p99 {met[-1].p99_ms:.1f} ms")
@@ -106,13 +103,36 @@ scripts ran included), SQL: for one request, counted by Redis and in the log of 
 
 {table(columns, [_row(rival, tallies[key]) for key, rival in rivals.items()])}
 
-{table(["", "found", "at least", "aim"], [goal.row for goal in goals[:3]])}
+Ratios of what is served a second, and of what a request costs the server:
+
+{table(["", "found", "at least", "aim", "by CPU"], _ratio_rows(goals[:3], rivals))}
 
 Half of the highest rate, asked on schedule over {CONNECTIONS} connections; a request takes from when it was due:
 
 {table(["", "a second", "p50 ms", "p99 ms", "at most", "aim", "loader late ms"], _steady_rows(goals[3:], paced))}
 """
     return Section("contenders", where, text, broken)
+
+
+def _ratio_rows(goals: Sequence[Goal], rivals: Mapping[str, Rival]) -> list[list[str]]:
+    rows = [
+        [*goal.row, _by_cost(rivals[one], rivals[other])]
+        for goal, (one, other, _, _) in zip(goals, WANTED, strict=True)
+    ]
+    for one, other in BESIDE:
+        if one in rivals:
+            found = f"{rivals[one].rate / rivals[other].rate:.2f}"
+            rows.append([_against(rivals, one, other), found, "", "", _by_cost(rivals[one], rivals[other])])
+    return rows
+
+
+def _against(rivals: Mapping[str, Rival], one: str, other: str) -> str:
+    return f"{rivals[one].label} : {rivals[other].label}"
+
+
+def _by_cost(one: Rival, other: Rival) -> str:
+    """Spell the ratio of what the server could serve in the same time of processors."""
+    return f"{other.cost / one.cost:.2f}" if one.cost and other.cost else "–"
 
 
 def _steady_rows(goals: Sequence[Goal], paced: Mapping[str, Sequence[Steady]]) -> list[list[str]]:

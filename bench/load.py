@@ -20,6 +20,7 @@ from bench.loopback import PHONE
 from bench.wire import Connection, Reply, connected
 
 CONNECTIONS: Final = 64
+PNG: Final = b"\x89PNG"
 _PICTURE: Final = re.compile(rb'<img[^>]+src="([^"]+)"')
 
 
@@ -44,20 +45,24 @@ def loader() -> str:
     return "wrk" if shutil.which("wrk") else "bench.load"
 
 
-def put(url: str, seconds: float, *, scans: bool = False) -> Load:
+def put(url: str, seconds: float, *, scans: bool = False, to_the_end: bool = False) -> Load:
     """Ask for `url` without cookies over 64 kept connections for so long.
 
     With `scans`, each page is followed by the picture on it: `requests` then counts pictures, the times are those of
-    single requests.
+    single requests. `to_the_end` waits for every answer, which wrk does not, so that what the service did is countable.
     """
-    wrk = shutil.which("wrk")
+    wrk = None if to_the_end else shutil.which("wrk")
     if wrk:
         script = Path(__file__).with_name("scan.lua" if scans else "wrk.lua")
         options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "-s", str(script), "-H", f"User-Agent: {PHONE}"]
         command = [wrk, *options, url]
     else:
         command = [sys.executable, "-m", "bench.load", url, str(seconds), "scans" if scans else "pages"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return read(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def read(said: str) -> Load:
+    """Read what a loader has said: the last line is ours."""
     return Load(**json.loads(said.splitlines()[-1]))
 
 
@@ -80,11 +85,13 @@ async def ask_for(url: str, seconds: float, *, scans: bool = False) -> Load:
         return reply
 
     async def ask() -> None:
+        nonlocal failed
         async with connected(host, port, PHONE) as connection:
             while time.perf_counter() < began + seconds:
                 page = await timed(connection, path)
                 if scans:
-                    await timed(connection, picture_of(page.body))
+                    picture = await timed(connection, picture_of(page.body))
+                    failed += not picture.body.startswith(PNG)
 
     await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
     met = summed_up(took, time.perf_counter() - began, failed)

@@ -63,7 +63,7 @@ ratios are medians over pairs, at most {COST_MAX} for CPU (seconds of the web pr
 
 
 def _cost(rival: Rival) -> list[float]:
-    # Where processors are not told, time has to do.
+    # Where nobody tells about processors, time has to do.
     return [stretch.server_ms or 1000 / stretch.load.per_second for stretch in rival.stretches]
 
 

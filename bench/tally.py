@@ -1,7 +1,7 @@
 """Count what one request of a contender costs in Redis and PostgreSQL, while the worker stands still.
 
-Counted under the load that is measured, where scans share round trips: Redis keeps the calls of every command, those of
-scripts and those that scripts ran; PostgreSQL logs every statement.
+Counted under load, where scans share round trips, from its first request to its last answer: Redis keeps the calls of
+every command, those of scripts and those that scripts ran; PostgreSQL logs every statement.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def tallied(service: Service, rival: Rival, seconds: float) -> Tally:
     """
     log = service.servers.postgres.directory / "log"
     size, before = log.stat().st_size, _calls(service)
-    requests = put(service, rival, seconds).requests
+    requests = put(service, rival, seconds, to_the_end=True).requests
     made = {name: calls - before.get(name, 0) for name, calls in _calls(service).items() if name not in _OURS}
     with log.open("rb") as file:
         file.seek(size)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis import Redis
 
@@ -21,6 +21,8 @@ from bench.load import CONNECTIONS, Load
 from bench.loopback import MadeCode, Service, make_code, running_service
 from bench.report import Section, machine, table
 
+T = TypeVar("T")
+L = TypeVar("L", bound=Load)
 # Times as slow as with 10 targets.
 SLOWER_MAX: Final = 1.5
 OPEN: Final = 10
@@ -102,7 +104,7 @@ def make(
     return Contender(label, code, time.perf_counter() - began)
 
 
-def in_turn(contenders: Sequence[Contender], number: int) -> list[Contender]:
+def in_turn(contenders: Sequence[T], number: int) -> list[T]:
     """Let another one begin in every round: going first is not the same as going last."""
     first = number % len(contenders)
     return [*contenders[first:], *contenders[:first]]
@@ -113,7 +115,7 @@ def pages(service: Service, code: MadeCode, seconds: float) -> Load:
     return placed(service, code, lambda: load.put(f"{service.url}/{code.slug}", seconds))
 
 
-def placed(service: Service, code: MadeCode, work: Callable[[], Load]) -> Load:
+def placed(service: Service, code: MadeCode, work: Callable[[], L]) -> L:
     """Do what lets visitors in, and make sure that each of them took a place."""
     with Redis.from_url(service.settings.redis_url, decode_responses=True) as redis:
         before = _seats(redis, code)
