@@ -11,7 +11,7 @@ from typing import Final
 from bench.load import CONNECTIONS, loader
 from bench.loopback import Service, running_service
 from bench.report import Goal, Section, machine, software, table
-from bench.rivals import TARGETS, Rival, Stretch, line_up, measured, worked
+from bench.rivals import TARGETS, USERS, Rival, line_up, measured, worked
 from bench.steady import Steady, put_steadily
 from bench.tally import Tally, log_every_statement, tallied
 from bench.targets import Effort, in_turn, wait_until_drained
@@ -91,15 +91,16 @@ def _section(
         for one in met
         if not one.kept or one.failed
     ]
-    columns = ["", "a second", "p50 ms", "p99 ms", "server", "Redis", "worker", "scripts", "commands", "SQL"]
+    columns = ["", "a second", "p50 ms", "p99 ms", *USERS, "scripts", "commands", "SQL"]
     seconds = next(iter(rivals.values())).stretches[0].load.seconds
     text = f"""\
 New visitors without cookies, {CONNECTIONS} at a time, {rounds} rounds of {seconds:.0f} s each in turn, one process a
 server, worker running, {TARGETS} targets, load by {loader()}. Medians. Every contender runs all the time, and only one
 is asked. Every request of ours takes a place, which is checked. (e) counts scans, page and picture, and times requests.
 
-Server, Redis, worker: seconds of processors for a thousand requests, the record included. Scripts, commands (those that
-scripts ran included), SQL: for one request, counted by Redis and in the log of PostgreSQL while the worker stood still.
+{", ".join(USERS)}: seconds of processors for a thousand requests, until all is in the record.
+Scripts, commands (those that scripts ran included), SQL: for one request, counted by Redis and in the log of PostgreSQL
+while the worker stood still.
 
 {table(columns, [_row(rival, tallies[key]) for key, rival in rivals.items()])}
 
@@ -131,8 +132,8 @@ def _against(rivals: Mapping[str, Rival], one: str, other: str) -> str:
 
 
 def _by_cost(one: Rival, other: Rival) -> str:
-    """Spell the ratio of what the server could serve in the same time of processors."""
-    return f"{other.cost / one.cost:.2f}" if one.cost and other.cost else "–"
+    """Spell the ratio of what each server would serve in the same time of processors."""
+    return f"{other.cost() / one.cost():.2f}"
 
 
 def _steady_rows(goals: Sequence[Goal], paced: Mapping[str, Sequence[Steady]]) -> list[list[str]]:
@@ -150,14 +151,6 @@ def _row(rival: Rival, tally: Tally) -> list[str]:
         rival.label,
         f"{rival.rate:,.0f}",
         *(f"{one:.1f}" for one in took),
-        *(_thousand(rival.stretches, name) for name in ("server", "redis", "worker")),
+        *(f"{rival.cost(user):.3f}" for user in USERS),
         *(f"{one:.2f}" for one in (tally.scripts, tally.commands, tally.statements)),
     ]
-
-
-def _thousand(stretches: Sequence[Stretch], name: str) -> str:
-    """Spell the seconds that a thousand requests took of one kind of process."""
-    used = [(getattr(one, name), one.load.requests) for one in stretches]
-    if any(seconds is None for seconds, _ in used):
-        return "–"
-    return f"{median(seconds * 1000 / requests for seconds, requests in used):.3f}"

@@ -1,20 +1,23 @@
 """Tell how much of the processors was used, by process and all that it started."""
 
 from collections.abc import Iterator
+from math import nan
 from os import sysconf
 from pathlib import Path
+from typing import Final
 
-_PROC = Path("/proc")
+_PROC: Final = Path("/proc")
 
 
-def used(pid: int) -> float | None:
-    """Sum up what a process, its descendants and those of them that have ended used; None where there is no /proc.
+def used(pid: int | None) -> float:
+    """Sum up what a process, its descendants and those of them that have ended used.
 
-    Units: seconds. Shapes: whole ticks, usually 10 ms.
+    Units: seconds. Shapes: whole ticks, usually 10 ms; `nan` where there is no /proc.
     """
-    if not _PROC.joinpath("self", "stat").exists():
-        return None
-    parents, ticks = {}, {}
+    if pid is None or not _PROC.joinpath("self", "stat").exists():
+        return nan
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
     for process, fields in _processes():
         parents[process] = int(fields[1])
         # utime, stime, cutime and cstime. Source: proc(5), /proc/pid/stat, fields 14 to 17.

@@ -44,11 +44,11 @@ def times(pair: Sequence[Rival], kind: Callable[[Rival], list[float]]) -> float:
 
 def _section(pairs: Sequence[Sequence[Rival]], where: str) -> Section:
     goals = [
-        Goal(f"{pair[0].label}: with metrics : without, CPU", times(pair, _cost), COST_MAX, COST_AIM, at_most=True)
+        Goal(f"{pair[0].label}: with metrics : without, CPU", times(pair, _costs), COST_MAX, COST_AIM, at_most=True)
         for pair in pairs
     ]
     rows = [
-        [one.label, f"{one.rate:,.0f}", f"{median(_cost(one)):.4f}", *told]
+        [one.label, f"{one.rate:,.0f}", f"{one.cost():.4f}", *told]
         for pair, goal in zip(pairs, goals, strict=True)
         for one, told in zip(pair, ([f"{goal.found:.3f}", f"{times(pair, _gaps):.3f}"], ["", ""]), strict=True)
     ]
@@ -62,9 +62,8 @@ ratios are medians over pairs, at most {COST_MAX} for CPU (seconds of the web pr
     return Section("metrics", where, text, [line for goal in goals for line in goal.broken])
 
 
-def _cost(rival: Rival) -> list[float]:
-    # Where nobody tells about processors, time has to do.
-    return [stretch.server_ms or 1000 / stretch.load.per_second for stretch in rival.stretches]
+def _costs(rival: Rival) -> list[float]:
+    return [stretch.cost() for stretch in rival.stretches]
 
 
 def _gaps(rival: Rival) -> list[float]:

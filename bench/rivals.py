@@ -3,14 +3,13 @@
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import httpx
-from redis import Redis
 
 from app.domain import limits
 from app.settings import Settings
@@ -19,6 +18,8 @@ from bench.load import Load
 from bench.loopback import HOST, PHONE, MadeCode, Service, free_port, make_code
 from bench.targets import ENDLESS, L, placed, wait_until_drained
 
+SERVER: Final = "server"
+USERS: Final = (SERVER, "Redis", "worker", "PostgreSQL")
 TARGETS: Final = idiomatic.TARGETS
 _NGINX: Final = """
 daemon off;
@@ -42,20 +43,17 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Tell what one contender met in one stretch, and what it used; None where nobody can tell.
+    """Tell what one contender met in one stretch, and what it used until everything was in the record.
 
-    Units: seconds of processors; those of Redis and the worker until everything was in the record.
+    Units: `used` in seconds of processors. Shapes: `used` by what `USERS` names; `nan` where nobody can tell.
     """
 
     load: Load
-    server: float | None
-    redis: float
-    worker: float | None
+    used: Mapping[str, float]
 
-    @property
-    def server_ms(self) -> float | None:
-        """Tell what one request cost the server: milliseconds, or seconds for a thousand."""
-        return None if self.server is None else self.server * 1000 / self.load.requests
+    def cost(self, user: str = SERVER) -> float:
+        """Tell what a thousand requests cost. Units: seconds of processors."""
+        return self.used[user] * 1000 / self.load.requests
 
 
 @dataclass
@@ -72,15 +70,13 @@ class Rival:
     stretches: list[Stretch] = field(default_factory=list)
 
     @property
-    def cost(self) -> float | None:
-        """Take the median of what a thousand requests took of the server. Units: seconds of processors."""
-        told = [one.server_ms for one in self.stretches if one.server_ms is not None]
-        return median(told) if told else None
-
-    @property
     def rate(self) -> float:
         """Take the median of what was served a second."""
         return median(one.load.per_second for one in self.stretches)
+
+    def cost(self, user: str = SERVER) -> float:
+        """Take the median of what a thousand requests cost. Units: seconds of processors."""
+        return median(one.cost(user) for one in self.stretches)
 
 
 def line_up(service: Service) -> list[Rival]:
@@ -120,13 +116,12 @@ def granian_is_there() -> bool:
 
 def measured(service: Service, rival: Rival, seconds: float) -> Stretch:
     """Put load on one contender, wait for the record, and tell what that took."""
-    pid, worker = (service.children[name].pid for name in (rival.process, "worker"))
-    before = cpu.used(pid), redis_used(service), cpu.used(worker)
+    before = _used(service, rival)
     met = put(service, rival, seconds)
     if rival.code:
         wait_until_drained(service, rival.code)
-    server = _since(before[0], cpu.used(pid))
-    return Stretch(met, server, redis_used(service) - before[1], _since(before[2], cpu.used(worker)))
+    after = _used(service, rival)
+    return Stretch(met, {user: after[user] - before[user] for user in USERS})
 
 
 def put(service: Service, rival: Rival, seconds: float, *, to_the_end: bool = False) -> Load:
@@ -147,11 +142,10 @@ def worked(service: Service, rival: Rival, work: Callable[[], L]) -> L:
     return met
 
 
-def redis_used(service: Service) -> float:
-    """Tell how many seconds of processors Redis has used."""
-    with Redis.from_url(service.settings.redis_url) as redis:
-        said: dict[str, Any] = redis.info("cpu")
-    return float(said["used_cpu_user"]) + float(said["used_cpu_sys"])
+def _used(service: Service, rival: Rival) -> dict[str, float]:
+    servers, children = service.servers, service.children
+    pids = (children[rival.process].pid, servers.redis.pid, children["worker"].pid, servers.postgres.pid)
+    return {user: cpu.used(pid) for user, pid in zip(USERS, pids, strict=True)}
 
 
 def _checked(rivals: list[Rival]) -> list[Rival]:
@@ -196,7 +190,3 @@ def _nginx(service: Service) -> str:
     url = f"http://{HOST}:{port}"
     service.launch("nginx", [str(shutil.which("nginx")), "-p", str(folder), "-c", str(file)], url)
     return url
-
-
-def _since(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before

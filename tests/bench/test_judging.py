@@ -12,7 +12,7 @@ from bench.steady import Steady
 
 def rival(key: str, *rates: float, cpu: float = 1.0) -> Rival:
     one = Rival(key, f"({key})", "process", "http://localhost")
-    one.stretches = [Stretch(Load(int(rate * 4), 4.0, 1.0, 2.0, 0), cpu, 0.1, 0.1) for rate in rates]
+    one.stretches = [Stretch(Load(int(rate * 4), 4.0, 1.0, 2.0, 0), {"server": cpu, "Redis": 0.1}) for rate in rates]
     return one
 
 
@@ -68,4 +68,7 @@ def test_what_metrics_cost_is_compared_within_each_pair() -> None:
 
 
 def test_a_thousand_requests_cost_what_one_costs_in_milliseconds() -> None:
-    assert rival("c", 1_000, cpu=2.0).cost == pytest.approx(0.5)
+    one = rival("c", 1_000, cpu=2.0)
+
+    assert one.cost() == pytest.approx(0.5)
+    assert one.cost("Redis") == pytest.approx(0.025)
