@@ -1,13 +1,13 @@
 """Let a crowd scan one poster at once, again and again: three groups must fill, and not one place more be given."""
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bench.load import PICTURE, PNG
 from bench.loopback import HOST, PHONE, Service, make_code, running_service
 from bench.report import Section, machine, table
 from bench.targets import Effort
@@ -18,8 +18,6 @@ GROUPS: Final = (200, 200, 200)
 VISITORS: Final = 1_000
 CONNECTIONS: Final = 100
 EXPECTED: Final = (*GROUPS, VISITORS - sum(GROUPS))
-_PICTURE: Final = re.compile(rb'<img[^>]+src="([^"]+)"')
-_PNG: Final = b"\x89PNG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +77,12 @@ async def _crowd(service: Service, slug: str) -> Counter[str]:
 
 async def _visit(connection: Connection, slug: str) -> str:
     page = await connection.get(f"/{slug}")
-    found = _PICTURE.search(page.body)
+    found = PICTURE.search(page.body)
     if found is None:
         return page.outcome if (page.outcome, page.status) == ("full", 503) else f"page {page.status} {page.outcome}"
     path = found[1].decode()
     picture = await connection.get(path)
-    if (page.outcome, picture.outcome, picture.body[:4]) != ("claimed", "claimed", _PNG):
+    if (page.outcome, picture.outcome, picture.body[:4]) != ("claimed", "claimed", PNG):
         return f"page {page.outcome}, picture {picture.status} {picture.outcome}"
     # What was shown in the end, which the picture's own token names: seat number, then target.
     return picture.headers["x-huoma-seat"].split(".")[1]

@@ -101,11 +101,10 @@ def line_up(service: Service) -> list[Rival]:
 
 
 def ours_with_and_without_metrics(service: Service) -> list[tuple[Rival, Rival]]:
-    """Start huoma once more, with metrics that count nothing; pair (c) and (d) of both."""
-    link, group = _codes(service)
+    """Start huoma once more, with metrics that count nothing; pair (c) and (d) of both, each with a code of its own."""
     url = _served(service, "without metrics", "bench.without_metrics:build")
-    real = _ours("", "serve", service.url, link, group)
-    return list(zip(real, _ours(" without metrics", "without metrics", url, link, group), strict=True))
+    real = _ours("", "serve", service.url, *_codes(service))
+    return list(zip(real, _ours(" without metrics", "without metrics", url, *_codes(service)), strict=True))
 
 
 def granian_is_there() -> bool:
@@ -132,12 +131,10 @@ def put(service: Service, rival: Rival, seconds: float, *, to_the_end: bool = Fa
 def worked(service: Service, rival: Rival, work: Callable[[], L]) -> L:
     """Do what puts load on a contender.
 
-    Raises: RuntimeError — a request failed, or one of ours took no place.
+    Raises: RuntimeError — nothing was answered, a request failed, or one of ours took no place.
     """
-    if rival.code:
-        return placed(service, rival.code, work)
-    met = work()
-    if met.failed:
+    met = placed(service, rival.code, work) if rival.code else work()
+    if met.failed or not met.requests:
         raise RuntimeError(f"{rival.label}: {met.failed} of {met.requests} requests failed")
     return met
 
