@@ -10,6 +10,7 @@ import httpx
 from redis.asyncio import Redis
 
 from app.counters import counts
+from app.counters.wire import Wire
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.token import Signer
 from app.services.batching import Batcher
@@ -43,7 +44,7 @@ class Process:
         database: Database = context.database
         drain = Drain(database, redis)
         recaller = Recaller(database, redis, drain, clock, slugs=1000, codes=1000)
-        batcher = Batcher(redis, clock)
+        batcher = Batcher(Wire(redis, timeout_seconds=5), clock)
         scanner = Scanner(recaller, batcher, Signer([SECRET]), clock)
         api = build_api(context)
         install_operations(api, database, redis)

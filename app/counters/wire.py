@@ -77,8 +77,15 @@ class Wire:
             else:
                 tls = told.ssl_context.get() if isinstance(told, SSLConnection) else None
                 _, line = await loop.create_connection(lambda: _Line(self._timeout), told.host, told.port, ssl=tls)
-            for command in _greeting(told):
-                await line.ask(command)
+            try:
+                for command in _greeting(told):
+                    await line.ask(command)
+            except ResponseError as error:
+                line.hang_up()
+                raise RedisConnectionError(f"Redis does not let us in: {error}") from error
+            except BaseException:
+                line.hang_up()
+                raise
         return line
 
 
