@@ -1,11 +1,15 @@
 """Say whom a code lets in (准入), before anything is given: who, when, through which channel."""
 
 from datetime import datetime
+from typing import Final
 
 from app.domain.code import Code, CodeKind, Slug
 from app.domain.event import EventKind
 from app.domain.outcome import Disabled, Ended, Full, Menu, NotOpen, Outcome, OutsideWechat, Preview, Visit
 from app.domain.visitor import Browser, Client
+
+# Reading a member off its class is a search, and every scan asks for it.
+_MENU: Final = CodeKind.MENU
 
 Declined = tuple[EventKind, str, Outcome | None]
 
@@ -27,11 +31,11 @@ def decline(visit: Visit, slug: Slug, channel: int, code: Code, now: datetime) -
         return _turned(code, EventKind.ENDED, Ended(code))
     if code.wechat_only and not _phone_in_wechat(visit.browser):
         return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
-    if code.kind is CodeKind.MENU and not code.options:
+    if code.kind is not _MENU:
+        return None
+    if not code.options:
         return (EventKind.FALLBACK if code.fallback else EventKind.FULL), "no_options", Full(code)
-    if code.kind is CodeKind.MENU:
-        return EventKind.MENU, "", Menu(code, slug)
-    return None
+    return EventKind.MENU, "", Menu(code, slug)
 
 
 def _turned(code: Code, kind: EventKind, outcome: Outcome) -> Declined:

@@ -30,6 +30,11 @@ class System(StrEnum):
     OTHER = "other"
 
 
+_DESKTOPS: Final = frozenset({System.WINDOWS, System.MAC, System.LINUX})
+# Reading a member off its class is a search, and every scan asks for it.
+_BOT_CLIENT: Final = Client.BOT
+
+
 @dataclass(frozen=True, slots=True)
 class Browser:
     """Describe what a user agent string gives away, and nothing that could name a person."""
@@ -41,7 +46,7 @@ class Browser:
     @property
     def desktop(self) -> bool:
         """Tell whether the page stands on a computer, where nobody can long-press a QR."""
-        return self.system in (System.WINDOWS, System.MAC, System.LINUX)
+        return self.system in _DESKTOPS
 
 
 # Source: declared crawlers of Tencent, and the words that search engines, link unfurlers and monitors use of
@@ -113,7 +118,7 @@ def is_preview(method: str, browser: Browser, headers: Mapping[str, str]) -> boo
 
     Shapes: of the headers, only those in `PURPOSE_HEADERS` are looked at.
     """
-    if method == "HEAD" or browser.client is Client.BOT:
+    if method == "HEAD" or browser.client is _BOT_CLIENT:
         return True
     return not PURPOSE_HEADERS.isdisjoint(headers) and any(
         _PREFETCH.search(headers[name]) for name in PURPOSE_HEADERS & headers.keys()

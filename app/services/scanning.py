@@ -43,6 +43,9 @@ from app.telemetry import REREADS
 _ATTEMPTS: Final = 8
 _WINDOWS: Final = 3
 _RETURNED: Final = "returned"
+# Reading a member off its class is a search, and every scan asks for these.
+_RANDOM: Final = Strategy.RANDOM
+_LINK: Final = CodeKind.LINK
 
 
 class Scanner:
@@ -230,7 +233,7 @@ class Scanner:
             way.channel,
             quest.visitor,
             way.visit.browser.client,
-            random() if code.strategy is Strategy.RANDOM else 0.0,  # noqa: S311
+            random() if code.strategy is _RANDOM else 0.0,  # noqa: S311
             network=self._network(way.visit, code, now),
             detail=AGAIN if quest.again else "",
         )
@@ -242,7 +245,7 @@ class Scanner:
         if answer.seat is not None:
             target = code.targets[code.index[answer.seat.target]]
             # Whoever is sent on by a link has seen all there is to see.
-            place = Claimed(answer.seat, code.kind is CodeKind.LINK, issued_at=int(now.timestamp()))
+            place = Claimed(answer.seat, code.kind is _LINK, issued_at=int(now.timestamp()))
             return Given(code, target, place, returned=False, slug=way.slug)
         if answer.verdict is Verdict.LIMITED:
             return Limited(code, 60 - now.second)

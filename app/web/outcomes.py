@@ -65,6 +65,7 @@ _HEADS: Final[Mapping[type[Outcome], Head]] = {
     Unknown: Head(404, "unknown"),
     Unavailable: Head(503, "unavailable", AWAY_RETRY_SECONDS),
 }
+_LINK: Final = CodeKind.LINK
 _RETURNED: Final = Head(200, "returned")
 _SENT_ON: Final = _HEADS[Elsewhere]
 OUTCOMES: Final = frozenset(head.outcome for head in (*_HEADS.values(), _RETURNED))
@@ -217,7 +218,7 @@ def _goal_page(visit: Visit, outcome: Given | Elsewhere, token: str | None, lang
 def _url_of(outcome: Outcome) -> str | None:
     """Tell where an outcome leads by itself, if it does."""
     if isinstance(outcome, Given):
-        return outcome.payload() if outcome.code.kind is CodeKind.LINK else None
+        return outcome.payload() if outcome.code.kind is _LINK else None
     return outcome.goal.url if isinstance(outcome, Elsewhere) else None
 
 
