@@ -1,7 +1,7 @@
 """Carry the scripts of scans to Redis: one connection, one write and one read a call.
 
 redis-py spends ten times as much on a call, and most of it in Python; where every scan waits for one, that is half of
-what a scan costs (docs/adr/0018-hot-path.md). It still tells where the server is, and does everything that is no scan.
+what a scan costs (docs/adr/0021-hot-path.md). It still tells where the server is, and does everything that is no scan.
 """
 
 import asyncio
