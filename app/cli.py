@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,13 +13,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app import worker
+from app import serving, worker
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.embedded import EmbeddedServers, Servers, launch, running
 from app.parts import Parts, build_parts
 from app.services import keeping_workspaces as keeping
-from app.settings import PREFIX, Settings
+from app.settings import PREFIX, Server, Settings
 from app.store import migrate
 
 READY_SECONDS = 60.0
@@ -52,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command("up", _up, "start everything: servers of its own where none are set, web, worker, a demo code")
     serve = command("serve", _serve, "run the web processes")
+    serve.add_argument("--server", type=Server, choices=[*Server])
     serve.add_argument("--host")
     serve.add_argument("--port", type=int)
     serve.add_argument("--workers", type=int)
@@ -80,7 +80,7 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
 
     with _signals_as_interrupts(), contextlib.ExitStack() as started:
         try:
-            settings = replace(settings, port=_free_port(settings))
+            settings = replace(settings, port=serving.free_port(settings))
             owned = None if settings.database_url and settings.redis_url else EmbeddedServers(settings.data_dir)
             settings = _with(settings, started.enter_context(owned).servers) if owned else settings
             key = asyncio.run(_prepare(settings))
@@ -186,52 +186,10 @@ def _signals_as_interrupts() -> Iterator[None]:
     yield
 
 
-def _free_port(settings: Settings) -> int:
-    """Make sure that the port is free, or find one when any will do.
-
-    Raises: ValueError — somebody else listens there.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except (OSError, OverflowError) as error:
-            raise ValueError(
-                f"Cannot listen on {settings.host} port {settings.port}: {error}. Choose another with {PREFIX}PORT."
-            ) from None
-        return int(probe.getsockname()[1])
-
-
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
-    import uvicorn
-
-    chosen = {
-        name: getattr(options, name) for name in ("host", "port", "workers") if getattr(options, name) is not None
-    }
-    settings = replace(_needing_servers(settings), **chosen)
-    os.environ.update(settings.environment())
-    with tempfile.TemporaryDirectory(prefix="huoma-metrics-") as folder:
-        if settings.workers > 1:
-            # Read by the client library when the web processes import it: the metrics of all are summed up there.
-            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
-        # uvicorn stops in order and then raises the signal once more, for whoever was there before; nobody was.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        uvicorn.run(
-            "app.main:from_environment",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            loop="auto",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=int(settings.shutdown_seconds),
-        )
+    names = ("server", "host", "port", "workers")
+    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    serving.serve(replace(_needing_servers(settings), **chosen))
     return 0
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import gc
+import multiprocessing
 import random
+import signal
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -13,6 +15,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import telemetry
 from app.counters.wire import Wire
 from app.domain.token import Signer
+from app.embedded import launch
 from app.parts import build_parts, utc_now
 from app.qr.reader import Reader
 from app.services.batching import Batcher
@@ -77,7 +80,11 @@ class Web:
 
 
 def from_environment() -> Web:
-    """Build the application as uvicorn wants it: a factory without arguments."""
+    """Build the application as servers want it: a factory without arguments."""
+    parent = multiprocessing.parent_process()
+    if parent and parent.pid:
+        # One of several processes must not keep the port when the one that looks after them was killed.
+        launch.follow(parent.pid, signal.SIGTERM)
     telemetry.set_up_logging()
     # Processes that were forked or spawned together must not draw the same chances.
     random.seed()

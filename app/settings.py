@@ -5,12 +5,20 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 PREFIX = "HUOMA_"
+
+
+class Server(StrEnum):
+    """Name a web server that the web processes may run under."""
+
+    UVICORN = "uvicorn"
+    GRANIAN = "granian"
 
 
 def _knob(default: Any, says: str) -> Any:
@@ -35,6 +43,7 @@ class Settings:
         "Signs seats; at least 16 characters. Several, comma-separated: the first signs, all are believed. Needed with "
         "servers of your own; private ones keep one beside them.",
     )
+    server: Server = _knob(Server.UVICORN, "Web server: `uvicorn`, or `granian` where it is installed.")
     workers: int = _knob(1, "Web processes.")
     redis_connections: int = _knob(8, "Redis connections of one process.")
     redis_timeout_seconds: float = _knob(1.0, "Time for one Redis reply before it counts as away.")
@@ -153,4 +162,5 @@ def _convert(name: str, kind: Any, text: str) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise ValueError(f"{name}={text!r} cannot be read as {kind.__name__}.") from None
+        may_be = ", ".join(kind) if issubclass(kind, StrEnum) else kind.__name__
+        raise ValueError(f"{name}={text!r} cannot be read as {may_be}.") from None

@@ -20,12 +20,20 @@ def main() -> None:
         os.setgid(gid)
         os.setuid(uid)
     # After setuid, which would take the wish away again.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal), 0, 0, 0)
-    # A parent that died before the wish was made sends no signal.
-    if os.getppid() != int(parent):
-        sys.exit("the parent process is gone")
+    follow(int(parent), int(signal))
     os.execv(command[0], command)  # noqa: S606 - the command is an absolute path that our own code built
+
+
+def follow(parent: int, signal: int) -> None:
+    """Ask the kernel for a signal when the parent dies.
+
+    Raises: SystemExit — it is dead already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
+    # A parent that died before the wish was made sends no signal.
+    if os.getppid() != parent:
+        sys.exit("the parent process is gone")
 
 
 if __name__ == "__main__":
