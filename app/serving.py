@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = "app.main:from_environment"
 BACKLOG: Final = 2048
+# A process that starts on a busy machine answers late; after 5 seconds uvicorn would start it anew, again and again.
+START_SECONDS: Final = 30
 # Twenty seat cookies are some 3 kB.
 HEAD_BYTES_MAX: Final = 64 * 1024
 # Open files of a process that are no connections.
@@ -87,6 +89,7 @@ def _serve_with_uvicorn(settings: Settings) -> None:
         proxy_headers=False,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
+        timeout_worker_healthcheck=START_SECONDS,
     )
 
 

@@ -121,6 +121,18 @@ def server_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def web_processes(service: Service) -> list[int]:
+    """Name the children of `serve` that answer requests."""
+    parent = service.children["serve"].pid
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(stat[1]) == parent and "spawn_main" in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+    return found
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -6,12 +6,11 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.running import PHONE, Service, Visited, make_code, running_service, server_folder, visit
+from tests.running import PHONE, Service, Visited, make_code, running_service, server_folder, visit, web_processes
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +127,3 @@ async def _warm(service: Service, slug: str) -> None:
     async with httpx.AsyncClient(base_url=service.url, headers={"User-Agent": "mpcrawler"}, trust_env=False) as bot:
         for _ in range(20):
             await bot.get(f"/{slug}", headers={"Connection": "close"})
-
-
-def web_processes(service: Service) -> list[int]:
-    """Name the children of `serve` that answer requests."""
-    parent = service.children["serve"].pid
-    found = []
-    for folder in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-            if int(stat[1]) == parent and "spawn_main" in (folder / "cmdline").read_text():
-                found.append(int(folder.name))
-    return found

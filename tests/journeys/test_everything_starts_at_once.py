@@ -14,15 +14,17 @@ from pathlib import Path
 import httpx
 
 from app.embedded.locks import until
+from app.settings import Server
 from tests.running import PHONE, server_folder
 
 
 class Up:
     """One `huoma up`, and what it has printed."""
 
-    def __init__(self, folder: Path, port: str = "0") -> None:
+    def __init__(self, folder: Path, port: str = "0", server: Server = Server.UVICORN) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")}
-        environment |= {"HUOMA_DATA_DIR": str(folder), "HUOMA_PORT": port, "PYTHONUNBUFFERED": "1"}
+        environment |= {"HUOMA_DATA_DIR": str(folder), "HUOMA_PORT": port, "HUOMA_SERVER": server}
+        environment |= {"PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "up"],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -56,8 +58,8 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path) -> Iterator[Up]:
-    started = Up(folder)
+def up(folder: Path, server: Server = Server.UVICORN) -> Iterator[Up]:
+    started = Up(folder, server=server)
     try:
         assert started.ready.wait(90)
         assert started.process.poll() is None, started.printed
@@ -164,7 +166,8 @@ def test_nothing_outlives_a_killed_parent() -> None:
 
 
 def test_whatever_dies_is_started_again() -> None:
-    with server_folder() as folder, up(folder) as first:
+    # A web process that outlived `serve` would keep the port.
+    with server_folder() as folder, up(folder, Server.GRANIAN) as first:
         assert scan(first.demo) == "claimed"
         os.kill(command_of(folder, "serve"), signal.SIGKILL)
         assert until(lambda: answers(first.demo), 30)
