@@ -59,7 +59,7 @@ PIN_SOURCES := pyproject.toml requirements/oldest-python.in
 pins: .venv/.dev ## compile requirements/*.txt from pyproject.toml (PINS_ARGS=--upgrade for newer ones)
 	$(COMPILE) --extra embedded --extra dev --output-file requirements/dev.txt $(PIN_SOURCES)
 	$(COMPILE) --constraint requirements/dev.txt --extra embedded --output-file requirements/run.txt $(PIN_SOURCES)
-	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/server.txt $(PIN_SOURCES)
+	$(COMPILE) --constraint requirements/dev.txt --extra granian --output-file requirements/server.txt $(PIN_SOURCES)
 	$(MARK) requirements/dev.txt requirements/run.txt
 
 .PHONY: clean

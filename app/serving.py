@@ -25,6 +25,7 @@ HEAD_BYTES_MAX: Final = 64 * 1024
 # Open files of a process that are no connections.
 _OTHER_FILES: Final = 64
 _CONNECTIONS_MIN: Final = 64
+_CONNECTIONS_MAX: Final = 1_000_000
 _GRANIAN_LOG: Final = {
     "formatters": {},
     "handlers": {},
@@ -114,7 +115,7 @@ def _serve_with_granian(settings: Settings) -> None:
         http=HTTPModes.http1,
         websockets=False,
         backlog=BACKLOG,
-        backpressure=_connections_max(settings),
+        backpressure=connections_max(settings),
         http1_settings=HTTP1Settings(
             keep_alive=settings.keep_alive_seconds > 0,
             header_read_timeout=max(1, settings.keep_alive_seconds) * 1000,
@@ -141,11 +142,13 @@ def _address(settings: Settings) -> str:
     return str(socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][4][0])
 
 
-def _connections_max(settings: Settings) -> int:
+def connections_max(settings: Settings) -> int:
     """Count the connections that a process has files for: those beyond wait with the kernel.
 
     Without files granian would go on asking for them as fast as it can.
     """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        return _CONNECTIONS_MAX
     others = _OTHER_FILES + settings.redis_connections + settings.database_connections
-    return max(_CONNECTIONS_MIN, files - others)
+    return max(_CONNECTIONS_MIN, min(_CONNECTIONS_MAX, files - others))
