@@ -10,6 +10,7 @@ from app.counters.server import connect
 from app.services.draining import Drain
 from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
+from app.services.resting import Rester
 from app.settings import Settings
 from app.store.database import Database
 
@@ -28,6 +29,7 @@ class Parts:
     drain: Drain
     recaller: Recaller
     reconciler: Reconciler
+    rester: Rester
     clock: Callable[[], datetime]
 
     async def close(self) -> None:
@@ -51,4 +53,6 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now) -> 
     )
     drain = Drain(database, redis)
     recaller = Recaller(database, redis, drain, clock, slugs=settings.slugs_remembered, codes=settings.codes_remembered)
-    return Parts(database, redis, drain, recaller, Reconciler(database, redis, drain, recaller, clock), clock)
+    reconciler = Reconciler(database, redis, drain, recaller, clock)
+    rester = Rester(database, redis, after_seconds=settings.rest_after_seconds)
+    return Parts(database, redis, drain, recaller, reconciler, rester, clock)

@@ -52,6 +52,9 @@ class Settings:
     database_statement_seconds: float = _knob(30.0, "Time for one statement.")
     slugs_remembered: int = _knob(100_000, "Slugs one process remembers.")
     codes_remembered: int = _knob(2_000, "Codes one process remembers.")
+    rest_after_seconds: int = _knob(
+        3_600, "Time without a scan after which a code's counters leave Redis for PostgreSQL; 0 leaves them there."
+    )
     trusted_proxies: str = _knob(
         "127.0.0.1,::1",
         "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",

@@ -17,6 +17,8 @@ BACKLOG: Final = Gauge(
     "huoma_stream_backlog", "Stream entries the record does not have yet.", multiprocess_mode="mostrecent"
 )
 RELEASED_SWEEPS: Final = Counter("huoma_hold_sweeps", "Codes whose late holds the worker took back.")
+RESTED: Final = Counter("huoma_codes_rested", "Codes whose counters left Redis because nobody scanned them.")
+WOKEN: Final = Counter("huoma_codes_woken", "Codes whose counters came back with the next scan.")
 
 log: Final = logging.getLogger("huoma")
 

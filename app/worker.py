@@ -1,4 +1,4 @@
-"""Run the worker: drain every stream into the record, take late holds back, until told to stop."""
+"""Run the worker: drain streams into the record, take late holds back, let idle codes rest, until told to stop."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
 
 
 async def one_round(parts: Parts) -> bool:
-    """Sweep and drain every workspace once; tell whether there was anything to do."""
+    """Sweep and drain every workspace once; tell whether there was anything to do. If not, let idle codes rest."""
     busy = False
     for workspace in await parts.drain.workspaces():
         try:
@@ -42,6 +42,13 @@ async def one_round(parts: Parts) -> bool:
             raise
         except Exception as error:  # noqa: BLE001  # What ails one workspace must not keep the others' events waiting.
             telemetry.say("workspace_left_out", level=logging.ERROR, workspace=workspace, error=error)
+    if not busy:
+        try:
+            await parts.rester.some()
+        except (CountersAway, StoreAway):
+            raise
+        except Exception as error:  # noqa: BLE001  # Nor must a code that cannot rest.
+            telemetry.say("codes_left_awake", level=logging.ERROR, error=error)
     return busy
 
 

@@ -17,6 +17,7 @@ from app.services.batching import Batcher
 from app.services.draining import Drain
 from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
+from app.services.resting import Rester
 from app.services.scanning import Scanner
 from app.services.showing import Pictures
 from app.store.database import Database
@@ -38,6 +39,7 @@ class Process:
     batcher: Batcher
     drain: Drain
     reconciler: Reconciler
+    rester: Rester
 
     @classmethod
     def of(cls, context: ApiContext, redis: Redis, clock: Callable[[], datetime]) -> "Process":
@@ -49,7 +51,8 @@ class Process:
         api = build_api(context)
         install_operations(api, database, redis)
         app = ScanApp(scanner, Pictures(database), api, PUBLIC_URL)
-        return cls(app, recaller, batcher, drain, Reconciler(database, redis, drain, recaller, clock))
+        reconciler = Reconciler(database, redis, drain, recaller, clock)
+        return cls(app, recaller, batcher, drain, reconciler, Rester(database, redis, after_seconds=3600))
 
     def phone(self, agent: str = PHONE, **headers: str) -> "Phone":
         return Phone(

@@ -63,5 +63,7 @@ async def drop(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
             pipe.delete(*keys.code_keys(workspace, code))
             # Not the empty state: who read the record for an earlier loss must not publish that for this one.
             pipe.hset(keys.meta(workspace, code), "state", f"!{secrets.token_hex(8)}")
+            # And nobody may believe a rest any more: it may know as wrongly as what was thrown away.
+            pipe.hset(keys.meta(workspace, code), "dropped", "1")
             pipe.zrem(keys.due(workspace), code)
             await pipe.execute()

@@ -4,6 +4,9 @@ All keys of one workspace carry `{workspace}`, a hash tag: Redis Cluster puts th
 touch them together.
 """
 
+import re
+from typing import Final
+
 from app.domain.code import CodeId, WorkspaceId
 
 # The field of `adds` that counts what was given back; no account is called so.
@@ -11,6 +14,10 @@ FREED = ":freed"
 
 # Counts slugs that marketers chose, so that a process knows when "unknown slug" may have become wrong.
 SLUGS_MADE = "huoma:slugs:made"
+
+# Matches the meta of every code that is in Redis; `META` reads workspace and code out of one.
+METAS = "huoma:{*}:code:*:meta"
+META: Final = re.compile(r"huoma:\{(.+)\}:code:(.+):meta")
 
 
 def events(workspace: WorkspaceId) -> str:
@@ -45,7 +52,10 @@ def due(workspace: WorkspaceId) -> str:
 
 
 def meta(workspace: WorkspaceId, code: CodeId) -> str:
-    """Name the hash: state (version, or `!` and a mark while an edit runs), seats, base, seq, floor."""
+    """Name the hash: state (version, or `!` and a mark while an edit runs), seats, base, seq, floor.
+
+    Also rest (the last attempt to let the code rest) and, when its counters were thrown away, dropped.
+    """
     return f"huoma:{{{workspace}}}:code:{code}:meta"
 
 

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 from app.counters.server import away
 from app.counters.wire import Wire
 
-Argument = str | int | float
+Argument = str | int | float | bytes
 
 
 class Script:
@@ -41,4 +41,6 @@ PUBLISH = Script("publish")
 REBASE = Script("rebase")
 FORGET = Script("forget")
 AUDIT = Script("audit")
-ALL = (CLAIM, PUBLISH, REBASE, FORGET, AUDIT)
+PACK = Script("pack")
+REST = Script("rest")
+ALL = (CLAIM, PUBLISH, REBASE, FORGET, AUDIT, PACK, REST)

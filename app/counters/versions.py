@@ -17,6 +17,7 @@ from app.counters.counts import Places
 from app.counters.scripts import PUBLISH, Argument
 from app.counters.server import away
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
+from app.domain.rest import Rest
 from app.domain.roster import Spent
 
 
@@ -24,12 +25,14 @@ from app.domain.roster import Spent
 class InForce:
     """What the counters know of a code: its state ('' when nothing) and whether its counters are there at all.
 
-    Shapes: `epoch` names this life of the workspace's counters, '' when they have not begun or were lost.
+    Shapes: `epoch` names this life of the workspace's counters, '' when they have not begun or were lost; `dropped`
+    when they were thrown away to be made anew from the record alone.
     """
 
     state: str
     counted: bool
     epoch: str
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,10 @@ async def in_force(redis: Redis, workspace: WorkspaceId, code: CodeId) -> InForc
     """Ask what is published, before the record is read."""
     with away():
         async with redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(keys.meta(workspace, code), ["state", "seats"])
+            pipe.hmget(keys.meta(workspace, code), ["state", "seats", "dropped"])
             pipe.get(keys.epoch(workspace))
-            (state, seats), epoch = await pipe.execute()
-    return InForce(str(state or ""), counted=seats is not None, epoch=str(epoch or ""))
+            (state, seats, dropped), epoch = await pipe.execute()
+    return InForce(str(state or ""), seats is not None, str(epoch or ""), dropped is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Publication:
     Shapes: `floor` has places by target, used where the counters know nothing of the target; `seats` is the number
     below which no seat may be given, used only when the counters are gone. What was held then is taken for good.
     `adds` has those of every account of the workspace by local day, used only when all its counters are gone; with
-    `accounts`, today's adds are told.
+    `accounts`, today's adds are told. `rest` is laid back when the counters are gone, and `seats` means nothing then.
     Units: `day` is the local day, days since 1970-01-01.
     """
 
@@ -78,6 +81,7 @@ class Publication:
     day: int
     adds: Mapping[int, Mapping[AccountId, int]] = field(default_factory=dict)
     accounts: bool = False
+    rest: Rest | None = None
 
 
 async def publish(
@@ -87,7 +91,7 @@ async def publish(
 
     None: somebody else was quicker.
     """
-    code, day, adds = publication.code, publication.day, publication.adds
+    code, day, adds, rest = publication.code, publication.day, publication.adds, publication.rest
     rows = [
         (9 if when == day else 10, account, n) for when in (day, day - 1) for account, n in adds.get(when, {}).items()
     ]
@@ -98,11 +102,12 @@ async def publish(
         publication.version,
         int(now.timestamp() * 1000),
         day,
-        publication.seats,
+        rest.seats if rest else publication.seats,
         secrets.token_hex(8),
         int(publication.accounts),
         len(publication.floor),
         len(rows),
+        *((rest.base, rest.seq, rest.counts, rest.seen) if rest else ("", "", "", "")),
     ]
     for target, places in publication.floor.items():
         arguments += (target, places.taken, places.held)

@@ -5,7 +5,7 @@ The memory is bounded and never trusted: the counters judge every claim by the v
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
@@ -16,15 +16,18 @@ from app.counters import counts, keys, versions
 from app.counters.claims import BlockReply
 from app.counters.counts import Places
 from app.counters.server import away
-from app.domain.code import AccountId, Code, CodeId, Slug, WorkspaceId
+from app.domain.code import AccountId, Code, CodeId, Slug, TargetId, WorkspaceId
 from app.domain.errors import StoreAway
+from app.domain.rest import Rest
 from app.domain.roster import Roster
 from app.domain.rotation import Proposal, Verdict, propose
 from app.domain.shifts import local_day
 from app.services.draining import Drain
-from app.store.database import Database
+from app.store import rests
+from app.store.database import Database, Writing
 from app.store.records import adds_of, lock_position
-from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read_code, read_totals
+from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read_code, read_totals, share_version
+from app.telemetry import WOKEN
 
 # Seats given since the last record are lost with the counters. Numbers begin at the clock, in ms, and well above every
 # number on record: so that no token made before a loss can name a seat given after it, on record or not.
@@ -125,6 +128,20 @@ class Entry:
             self._proposal = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """Hold what the record says of a code that is not counted.
+
+    Shapes: `rest` only when it may be believed; `token` names the rest that is there, believed or not.
+    """
+
+    code: Code
+    totals: Totals
+    adds: Mapping[int, Mapping[AccountId, int]]
+    rest: Rest | None
+    token: str | None
+
+
 class Recaller:
     """Find slugs and codes for scans; publish what an edit has changed."""
 
@@ -197,7 +214,7 @@ class Recaller:
 
         Raises: StoreAway, CountersAway — the first scan publishes it, after recording all that waits.
         """
-        await self._read_entry(code, drained=True)
+        await self._read_entry(code, new=True)
 
     async def _slugs_made(self) -> int:
         with away():
@@ -215,53 +232,110 @@ class Recaller:
                 self._unknown.popitem(last=False)
         return found
 
-    async def _read_entry(self, code_id: CodeId, *, drained: bool = False) -> Entry:
+    async def _read_entry(self, code_id: CodeId, *, new: bool = False) -> Entry:
         workspace = await self._workspace_of(code_id)
         for _ in range(_ATTEMPTS):
             expected = await versions.in_force(self._redis, workspace, code_id)
-            if not expected.counted and not drained:
-                # Totals are the whole truth only when nothing waits to be recorded.
-                await self._drain.all_of(workspace)
-            async with self._database.writing() as connection:
-                if not expected.counted and not (drained and expected.epoch):
-                    # A drain that read the stream before it was lost must be done first.
-                    await lock_position(connection, workspace, wait=True)
-                code = await read_code(connection, code_id)
-                totals = await read_totals(connection, code_id, only_members=expected.counted)
-                day = local_day(self._clock(), code.time_zone)
-                adds = {}
-                if not expected.epoch:
-                    adds = {when: await adds_of(connection, workspace, when) for when in (day, day - 1)}
-            published = await self._publish(code, expected, totals, day, adds)
-            if published is not None:
-                return Entry(code, Roster(code, published.taken, published.seq, published.spent))
+            if expected.counted:
+                entry = await self._read_again(code_id, expected)
+            else:
+                entry = await self._begin(workspace, code_id, expected, new=new)
+            if entry is not None:
+                return entry
         raise StoreAway
+
+    async def _read_again(self, code_id: CodeId, expected: versions.InForce) -> Entry | None:
+        """Read a code that is counted, and put what was read in force; None when somebody else was quicker."""
+        async with self._database.writing() as connection:
+            code = await read_code(connection, code_id)
+            totals = await read_totals(connection, code_id, only_members=True)
+        # A target the counters know stays known until they are lost, and then another state is expected than ours.
+        known = await counts.known(self._redis, code.workspace_id, code.id) if totals.members else frozenset()
+        return await self._publish(code, expected, _born(totals, known))
+
+    async def _begin(
+        self, workspace: WorkspaceId, code_id: CodeId, expected: versions.InForce, *, new: bool
+    ) -> Entry | None:
+        """Wake a code that rests, or count one from the record: new, or lost. None when somebody else was quicker."""
+        if not new:
+            async with self._database.writing() as connection:
+                read = await self._recorded(connection, code_id, expected, complete=False)
+            if read is not None:
+                return await self._put(read, expected)
+            # Whoever woke it a moment ago has dropped its rest, and nothing is lost.
+            if await versions.in_force(self._redis, workspace, code_id) != expected:
+                return None
+            # Totals are the whole truth only when nothing waits to be recorded.
+            await self._drain.all_of(workspace)
+        async with self._database.writing() as connection:
+            if not (new and expected.epoch):
+                # A drain that read the stream before it was lost must be done first.
+                await lock_position(connection, workspace, wait=True)
+            read = await self._recorded(connection, code_id, expected, complete=True)
+        return None if read is None else await self._put(read, expected)
+
+    async def _recorded(
+        self, connection: Writing, code_id: CodeId, expected: versions.InForce, *, complete: bool
+    ) -> _Recorded | None:
+        """Read all that counters need to begin; None when that needs a `complete` record: all that happened."""
+        kept = await rests.find(connection, code_id)
+        rest = kept
+        if kept is None or kept.epoch != expected.epoch or expected.dropped or not (kept.complete or complete):
+            rest = None
+        if rest is None and not complete:
+            return None
+        code = await read_code(connection, code_id)
+        totals = await read_totals(connection, code_id)
+        if rest and not rest.covers(totals.seats, {target: taken for target, (taken, _) in totals.given.items()}):
+            if not complete:
+                return None
+            rest = None
+        adds = {}
+        if not expected.epoch:
+            day = local_day(self._clock(), code.time_zone)
+            adds = {when: await adds_of(connection, code.workspace_id, when) for when in (day, day - 1)}
+        return _Recorded(code, totals, adds, rest, kept.token if kept else None)
+
+    async def _put(self, read: _Recorded, expected: versions.InForce) -> Entry | None:
+        """Put in force what was read, and drop the rest of the code; None when something happened since."""
+        code = read.code
+        if read.rest is not None:
+            floor = _born(read.totals, read.rest.taken())
+        else:
+            floor = {target: Places(taken, held) for target, (taken, held) in read.totals.given.items()}
+        async with self._database.writing() as tx:
+            # Shared until it is in force, so that it cannot be edited, nor come and go to rest, since it was read.
+            if (await share_version(tx, code.id), await rests.lock(tx, code.id)) != (code.version, read.token):
+                return None
+            entry = await self._publish(code, expected, floor, read)
+            if entry is not None and read.token is not None:
+                await rests.forget(tx, code.id)
+        if entry is not None and read.rest is not None:
+            WOKEN.inc()
+        return entry
 
     async def _publish(
         self,
         code: Code,
         expected: versions.InForce,
-        totals: Totals,
-        day: int,
-        adds: Mapping[int, Mapping[AccountId, int]],
-    ) -> versions.Published | None:
-        if expected.counted:
-            # A target the counters know stays known until they are lost, and then another state is expected than ours.
-            known = await counts.known(self._redis, code.workspace_id, code.id) if totals.members else frozenset()
-            floor = {target: Places(inside, 0) for target, inside in totals.members.items() if target not in known}
-        else:
-            floor = {target: Places(taken, held) for target, (taken, held) in totals.given.items()}
+        floor: Mapping[TargetId, Places],
+        read: _Recorded | None = None,
+    ) -> Entry | None:
         now = self._clock()
         publication = versions.Publication(
             code.id,
             code.version,
             floor,
-            max(totals.seats + SEAT_GAP, int(now.timestamp() * 1000)),
-            day,
-            adds,
+            max(read.totals.seats + SEAT_GAP, int(now.timestamp() * 1000)) if read else 0,
+            local_day(now, code.time_zone),
+            read.adds if read else {},
             accounts=bool(code.accounts),
+            rest=read.rest if read else None,
         )
-        return await versions.publish(self._redis, code.workspace_id, publication, expected=expected, now=now)
+        published = await versions.publish(self._redis, code.workspace_id, publication, expected=expected, now=now)
+        if published is None:
+            return None
+        return Entry(code, Roster(code, published.taken, published.seq, published.spent))
 
     async def _workspace_of(self, code: CodeId) -> WorkspaceId:
         kept = self._codes.peek(code)
@@ -269,3 +343,8 @@ class Recaller:
             return kept.code.workspace_id
         async with self._database.reading() as connection:
             return await find_workspace(connection, code)
+
+
+def _born(totals: Totals, known: Collection[TargetId]) -> dict[TargetId, Places]:
+    """Name the targets that had members when they were made, and that the counters have not heard of."""
+    return {target: Places(inside, 0) for target, inside in totals.members.items() if target not in known}

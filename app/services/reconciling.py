@@ -1,13 +1,13 @@
 """Take late holds back, prove that counters and record agree (核验), and rebuild one from the other (重建)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
 from redis.asyncio import Redis
 
-from app.counters import audit
+from app.counters import audit, stream
 from app.counters.claims import Block, settle
 from app.counters.counts import Places
 from app.domain.code import CodeId, TargetId, WorkspaceId
@@ -15,7 +15,7 @@ from app.domain.rotation import Terms
 from app.domain.shifts import date_of, local_day
 from app.services.draining import Drain
 from app.services.recalling import Recaller
-from app.store import records, retellings
+from app.store import records, rests, retellings
 from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
 from app.telemetry import RELEASED_SWEEPS
@@ -91,7 +91,7 @@ class Reconciler:
             for target, (code, *_) in totals.items():
                 by_code.setdefault(code, []).append(target)
             for code, targets in by_code.items():
-                found += await self._against_counters(workspace, at, code, targets, totals)
+                found += await self._against_counters(connection, workspace, at, code, targets, totals)
         return found
 
     async def rebuild(self, workspace: WorkspaceId) -> int:
@@ -133,14 +133,15 @@ class Reconciler:
 
     async def _against_counters(
         self,
+        connection: Writing,
         workspace: WorkspaceId,
         at: records.Position,
         code: CodeId,
         targets: Sequence[TargetId],
         totals: dict[TargetId, tuple[CodeId, int, int, int]],
     ) -> list[Difference]:
-        counted = await audit.snapshot(self._redis, workspace, code, targets, at.epoch, at.entry)
-        if not counted.counted:
+        counted = await self._counted(connection, workspace, at, code, targets)
+        if counted is None:
             # Nothing is counted until the next scan rebuilds it, so nothing can disagree.
             return []
         moves = records.fold(counted.events).targets
@@ -159,3 +160,25 @@ class Reconciler:
                 if counts != recorded:
                     found.append(Difference(workspace, code, target, what, counts, recorded))
         return found
+
+    async def _counted(
+        self,
+        connection: Writing,
+        workspace: WorkspaceId,
+        at: records.Position,
+        code: CodeId,
+        targets: Sequence[TargetId],
+    ) -> audit.Snapshot | None:
+        """Read a code's counters, in Redis or at rest; None when they are gone."""
+        counted = await audit.snapshot(self._redis, workspace, code, targets, at.epoch, at.entry)
+        if counted.counted:
+            return counted
+        rest = await rests.find(connection, code)
+        if rest is None or not rest.complete or rest.epoch != await stream.epoch_of(self._redis, workspace):
+            return None
+        # Asked again: the code may have been woken between the two, and what rested means nothing then.
+        counted = await audit.snapshot(self._redis, workspace, code, targets, at.epoch, at.entry)
+        if counted.counted:
+            return counted
+        taken = rest.taken()
+        return replace(counted, places={target: Places(taken[target], 0) for target in targets if target in taken})

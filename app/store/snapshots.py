@@ -130,6 +130,15 @@ async def read_code(connection: Writing, code: CodeId) -> Code:
     )
 
 
+async def share_version(tx: Writing, code: CodeId) -> int:
+    """Read the version of a code, which stays the one in force until the transaction ends; wait for an edit of it.
+
+    Cost: one query by primary key.
+    """
+    row = await tx.execute(sa.select(codes.c.version).where(codes.c.id == code).with_for_update(read=True))
+    return int(row.scalar_one())
+
+
 async def read_totals(connection: Reading | Writing, code: CodeId, *, only_members: bool = False) -> Totals:
     """Read what the record has counted for one code; with `only_members`, of targets that have any, and no seats.
 

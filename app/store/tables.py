@@ -217,6 +217,25 @@ code_totals = sa.Table(
     sa.Column("seats", sa.BigInteger, nullable=False, server_default="0"),
 )
 
+# What the counters held of a code when it went to rest. `complete` says that they are gone because of it; a row of a
+# code that is in Redis again means nothing. `epoch` is the life of the stream, `counts` JSON.
+rests = sa.Table(
+    "rests",
+    metadata,
+    sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), primary_key=True),
+    _workspace(),
+    # One for all codes that were tried together.
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("epoch", sa.Text, nullable=False),
+    sa.Column("seats", sa.BigInteger, nullable=False),
+    sa.Column("base", sa.BigInteger, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("counts", sa.Text, nullable=False),
+    sa.Column("seen", sa.LargeBinary, nullable=False),
+    sa.Column("complete", sa.Boolean, nullable=False),
+    _instant("rested_at"),
+)
+
 # Adds an account took on one local day, over all codes.
 account_days = sa.Table(
     "account_days",

@@ -248,7 +248,7 @@ async def test_what_ails_one_workspace_keeps_no_other_waiting(
     await process.phone().visit(made.slug)
     await redis.set(keys.epoch(stranger.id), "an epoch")
     await redis.xadd(keys.events(stranger.id), {"now": "1", "events": "no event at all"})
-    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, clock)
+    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, process.rester, clock)
 
     await worker.one_round(parts)
 

@@ -227,7 +227,7 @@ async def test_a_redis_without_memory_is_away_and_nothing_breaks(
         await redis.config_set("maxmemory", "0")
     assert (new.outcome, old.outcome, edit.status_code) == ("unavailable", "returned", 503)
     assert (await process.phone().scan(made.slug)).outcome == "claimed"
-    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, clock)
+    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, process.rester, clock)
     await worker.one_round(parts)
     assert await process.reconciler.verify(made.workspace) == []
 

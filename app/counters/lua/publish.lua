@@ -1,10 +1,12 @@
--- Make one version of a code the one that claims are judged by; rebuild its counters when they are gone.
+-- Make one version of a code the one that claims are judged by; when its counters are gone, lay back what rested, or
+-- rebuild them.
 --
 -- KEYS   1 meta | 2 counts | 3 holds | 4 seen | 5 reopened | 6 due | 7 epoch | 8 events | 9 adds of today
 --        | 10 adds of yesterday
 -- ARGV   id | expected state ('' when there was none) | expected epoch ('' when there was none) | version | now (ms)
 --        | today (days since 1970) | seats (count) | epoch | accounts (1: tell what they have been added today)
 --        | targets (count) | rows of adds (count)
+--        | base | seq | counts (JSON list: field, value ...) | seen (bitmap): what rested; '' when nothing did
 --        then 3 a target: target | places taken at the least, used where the counters know nothing of it | places
 --        of these only held, used when the counters are gone
 --        then 3 a row of adds, used when all counters of the workspace are gone: 9 or 10 (the key) | account | adds
@@ -18,12 +20,21 @@ if (state[1] or '') ~= ARGV[2] or epoch ~= ARGV[3] then return {0, 0, {}, '', {}
 
 local lost = not state[2]
 if lost then
-  -- Seats known so far are below the base: their tokens count only when proven.
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
   redis.call('ZREM', KEYS[6], ARGV[1])
-  redis.call('HSET', KEYS[1], 'seats', ARGV[7], 'base', ARGV[7], 'seq', ARGV[5], 'floor', ARGV[5])
+  redis.call('HDEL', KEYS[1], 'dropped')
+  -- Seats known so far are below the base: their tokens count only when proven.
+  local base, seq = ARGV[7], ARGV[5]
+  if ARGV[14] ~= '' then
+    base, seq = ARGV[12], ARGV[13]
+    local counts = cjson.decode(ARGV[14])
+    for i = 1, #counts, 1000 do redis.call('HSET', KEYS[2], unpack(counts, i, math.min(i + 999, #counts))) end
+    if ARGV[15] ~= '' then redis.call('SET', KEYS[4], ARGV[15]) end
+  end
+  -- Which targets re-opened last is not known any more: who has not heard of them all reads the counts.
+  redis.call('HSET', KEYS[1], 'seats', ARGV[7], 'base', base, 'seq', seq, 'floor', seq)
 end
-local kept, at, targets, rows = {}, 11, tonumber(ARGV[10]), tonumber(ARGV[11])
+local kept, at, targets, rows = {}, 15, tonumber(ARGV[10]), tonumber(ARGV[11])
 for i = at + 1, at + 3 * targets, 3 do
   local target, taken, held = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   redis.call('HSETNX', KEYS[2], target, taken)
