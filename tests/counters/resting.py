@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from app.counters import claims, counts, keys, rests, versions
+from app.counters import audit, claims, counts, keys, rests, versions
 from app.counters.claims import Ask
 from app.counters.rests import Packed
 from app.domain.rest import Rest
@@ -46,6 +46,7 @@ class RestingMachine(Machine):
         if newest and harmless:
             self.packs = []
             self.sleep()
+            self.leave_word(data.draw(st.sampled_from(["nothing", "an edit", "a rebuild"])))
             self.wake(packed.rest)
 
     @precondition(lambda self: self.packs)
@@ -81,11 +82,22 @@ class RestingMachine(Machine):
         assert life.run(counts.rebase(life.redis, life.workspace, life.code, TARGETS[0], 1, at(life.now_ms))) is None
         assert self.kinds() == told
 
+    def leave_word(self, what: str) -> None:
+        """Let somebody else write on a code that rests, and the worker come across it again."""
+        life = self.life
+        if what == "an edit":
+            life.run(versions.mark(life.redis, life.workspace, life.code))
+        if what == "a rebuild":
+            life.run(audit.drop(life.redis, life.workspace, life.code))
+        assert life.run(rests.pack(life.redis, life.workspace, life.code, "t")) is None
+        now = life.run(versions.in_force(life.redis, life.workspace, life.code))
+        assert (now.state != "", now.dropped, now.counted) == (what == "a rebuild", what == "a rebuild", False)
+
     def wake(self, rest: Rest) -> None:
         life = self.life
         nothing = life.run(versions.in_force(life.redis, life.workspace, life.code))
-        assert (nothing.state, nothing.counted) == ("", False)
         published = self.publish(nothing, rest)
+        assert not life.run(versions.in_force(life.redis, life.workspace, life.code)).dropped
         assert {t: n for t, n in published.taken.items() if n} == {t: n for t, n in life.ledger.taken.items() if n}
         self.behind |= bool(self.open_again)
         assert self.behind == (published.seq != life.seq)

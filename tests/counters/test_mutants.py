@@ -106,8 +106,8 @@ def test_the_machine_kills_a_mutant_of_claim(
     old: str,
     new: str,
 ) -> None:
-    monkeypatch.setattr(claims, "CLAIM", _mutant(scripts.CLAIM, old, new))
-    _must_fail(machine)
+    monkeypatch.setattr(claims, "CLAIM", mutant(scripts.CLAIM, old, new))
+    must_fail(machine)
 
 
 @pytest.mark.parametrize(("old", "new"), [m[1:] for m in REBASE_MUTANTS], ids=[m[0] for m in REBASE_MUTANTS])
@@ -117,15 +117,15 @@ def test_the_machine_kills_a_mutant_of_rebase(
     old: str,
     new: str,
 ) -> None:
-    monkeypatch.setattr(counts, "REBASE", _mutant(scripts.REBASE, old, new))
-    _must_fail(machine)
+    monkeypatch.setattr(counts, "REBASE", mutant(scripts.REBASE, old, new))
+    must_fail(machine)
 
 
-def _mutant(script: scripts.Script, old: str, new: str) -> scripts.Script:
+def mutant(script: scripts.Script, old: str, new: str) -> scripts.Script:
     return scripts.Script(script.name, script.text.replace(old, new, 1))
 
 
-def _must_fail(machine: type[Machine]) -> None:
+def must_fail(machine: type[Machine]) -> None:
     with pytest.raises(Exception, match=r".") as failure:
         run_state_machine_as_test(
             machine,
