@@ -8,7 +8,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
 from app.counters import keys
-from app.counters.scripts import PACK, REST
+from app.counters.scripts import PACK, REST, Argument
 from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.rest import Rest
@@ -71,7 +71,7 @@ async def rest(redis: Redis, workspace: WorkspaceId, code: CodeId, packed: Packe
     Raises: CountersAway — it may be forgotten.
     """
     kept = packed.rest
-    arguments = [kept.token, packed.state, kept.seats, kept.seq]
+    arguments: list[Argument] = [kept.token, packed.state, kept.seats, kept.seq]
     return bool(await REST.run(redis, keys.code_keys(workspace, code), arguments))
 
 

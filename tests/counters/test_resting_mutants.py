@@ -6,7 +6,7 @@ import pytest
 
 from app.counters import rests, scripts, versions
 from tests.counters.resting import RestingMachine
-from tests.counters.test_mutants import mutant, must_fail
+from tests.counters.test_mutants import must_fail, mutant
 
 # (what is broken, the text as it stands, the text instead)
 PACK_MUTANTS = [
