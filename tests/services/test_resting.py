@@ -149,25 +149,17 @@ async def test_resting_in_the_middle_of_a_crowd_gives_nothing_twice(
     goals = [f"https://shop.example/{i}" for i in range(3)]
     made = await link(api, *({"url": goal, "member_limit": 20} for goal in goals[:2]), goals[2])
     mine, met = (workspace.id, CodeId(made["id"])), Counter[str]()
-    done, rested = asyncio.Event(), 0
 
-    async def visitors(i: int) -> None:
-        visits = 0
-        while rested < 5 or visits < 20:
-            visits += 1
-            seen = await processes[i % 3].phone().scan(made["slug"])
-            met[seen.headers.get("location", seen.outcome)] += 1
+    async def visitor(process: Process, late: int) -> None:
+        for _ in range(late * 20):
+            await asyncio.sleep(0)
+        seen = await process.phone().scan(made["slug"])
+        met[seen.headers.get("location", seen.outcome)] += 1
 
-    async def keep_resting(process: Process) -> None:
-        nonlocal rested
-        while not done.is_set():
-            rested += await process.rester.rest([mine])
-            await asyncio.sleep(0.01)
-
-    workers = [asyncio.create_task(keep_resting(one)) for one in processes[:2]]
-    await asyncio.gather(*(visitors(i) for i in range(6)))
-    done.set()
-    await asyncio.gather(*workers)
+    for _ in range(8):
+        coming = [visitor(one, late) for late in range(4) for one in processes]
+        await asyncio.gather(*coming, *(one.rester.rest([mine]) for one in processes))
+        assert await processes[0].rester.rest([mine]) == 1
 
     # Who meets one rest after another is asked to come again.
     assert set(met) <= {*goals, "unavailable"}
