@@ -310,6 +310,49 @@ async def test_a_worker_that_was_slow_for_a_whole_life_of_the_code_forgets_nothi
     assert await made.places(redis) == [(1, 0)]
 
 
+async def test_a_code_that_is_scanned_while_it_is_packed_stays_awake(
+    process: Process, code: Make, redis: Redis, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    made = await code(5)
+    await process.phone().visit(made.slug)
+    rest = counted_rests.rest
+
+    async def late(*arguments: Any) -> Any:
+        await process.phone().visit(made.slug)
+        return await rest(*arguments)
+
+    monkeypatch.setattr(counted_rests, "rest", late)
+    assert await let_rest(process, made) == 0
+    assert await made.places(redis) == [(2, 0)]
+    assert await rows(database, made) == []
+
+
+async def test_who_comes_when_another_has_just_woken_the_code_records_nothing(
+    process: Process, another_process: Process, code: Make, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await code(5)
+    await process.phone().visit(made.slug)
+    await let_rest(process, made)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    in_force = versions.in_force
+
+    async def slow_once(*arguments: Any) -> Any:
+        answer = await in_force(*arguments)
+        if not asked.is_set():
+            asked.set()
+            await go_on.wait()
+        return answer
+
+    monkeypatch.setattr(versions, "in_force", slow_once)
+    slow = asyncio.create_task(process.phone().visit(made.slug))
+    await asked.wait()
+    assert (await another_process.phone().visit(made.slug)).outcome == "claimed"
+    told = await waiting(redis, made)
+    go_on.set()
+    assert (await slow).outcome == "claimed"
+    assert await waiting(redis, made) == told + 2
+
+
 async def test_an_edit_of_a_resting_code_is_seen_by_the_next_scan(
     process: Process, code: Make, api: httpx.AsyncClient, redis: Redis
 ) -> None:
