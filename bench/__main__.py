@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bench import contenders, fill, holds, metrics, page, targets
+from bench import contenders, fill, holds, metrics, page, resting, targets
 from bench.report import PATH, Section, write
 from bench.targets import Effort
 
@@ -16,6 +16,7 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Effort, Callable[[str], None]], Secti
     "holds": holds.measure,
     "fill": fill.measure,
     "page": page.measure,
+    "resting": resting.measure,
 }
 QUICK: Final = Effort(rounds=1, seconds=1.0, runs=2, size=1_000)
 
