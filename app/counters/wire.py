@@ -33,14 +33,14 @@ class Wire:
         self._line: _Line | None = None
         self._dialling: asyncio.Task[_Line] | None = None
 
-    async def evalsha(self, sha: str, numkeys: int, *rest: str | float) -> Any:
+    async def evalsha(self, sha: str, numkeys: int, *rest: str | float | bytes) -> Any:
         """Run a script by its hash.
 
         Raises: RedisError, OSError, TimeoutError — as redis-py does; some or all of it may have been done.
         """
         return await self._call(("EVALSHA", sha, numkeys, *rest))
 
-    async def eval(self, script: str, numkeys: int, *rest: str | float) -> Any:
+    async def eval(self, script: str, numkeys: int, *rest: str | float | bytes) -> Any:
         """Run a script by its text. Raises: as `evalsha`."""
         return await self._call(("EVAL", script, numkeys, *rest))
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from app.counters import audit, claims, counts, keys, rests, versions
-from app.counters.claims import Ask
 from app.counters.rests import Packed
 from app.domain.rest import Rest
 from app.domain.rotation import Verdict
@@ -77,7 +76,7 @@ class RestingMachine(Machine):
         names = keys.code_keys(life.workspace, life.code)
         assert life.run(life.redis.exists(*names)) == 0
         told = self.kinds()
-        reply = life.settle(None, Ask.note("p", 0, "v", "wechat"))
+        reply = life.settle(None, claims.note("p", 0, "v", "wechat"))
         assert (reply.lost, reply.answers) == (True, [claims.Answer(Verdict.STALE, None)])
         assert life.run(counts.rebase(life.redis, life.workspace, life.code, TARGETS[0], 1, at(life.now_ms))) is None
         assert self.kinds() == told
