@@ -10,7 +10,7 @@ from app.counters import keys
 from app.counters.counts import Places
 from app.counters.scripts import AUDIT
 from app.counters.server import away
-from app.counters.stream import unpack
+from app.counters.stream import packed, unpack
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.event import Event
 
@@ -44,7 +44,11 @@ async def snapshot(
     )
     return Snapshot(
         bool(counted),
-        [event for name, fields in rows for event in unpack(name, dict(zip(fields[::2], fields[1::2], strict=True)))],
+        [
+            event
+            for name, fields in rows
+            for event in unpack(packed(name, dict(zip(fields[::2], fields[1::2], strict=True))))
+        ],
         {
             target: Places(int(places[2 * i]), int(places[2 * i + 1] or 0))
             for i, target in enumerate(targets)

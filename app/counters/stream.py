@@ -1,6 +1,6 @@
-"""Read the stream of events in order, and drop what the record has. Knows how `claim.lua` packs them."""
+"""Read the stream of events in order, and drop what the record has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -9,7 +9,7 @@ from app.counters import keys
 from app.counters.scripts import FORGET
 from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
-from app.domain.event import Event, EventKind
+from app.domain.event import Event, EventKind, Packed
 from app.domain.seat import Seat
 
 START = "0-0"
@@ -17,11 +17,10 @@ START = "0-0"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Hold some events after a position; `epoch` names this life of the stream, '' when there is none."""
+    """Hold some entries after a position; `epoch` names this life of the stream, '' when there is none."""
 
     epoch: str
-    last: str | None
-    events: Sequence[Event]
+    entries: Sequence[Packed]
 
 
 async def epoch_of(redis: Redis, workspace: WorkspaceId) -> str:
@@ -42,10 +41,10 @@ async def read_after(redis: Redis, workspace: WorkspaceId, epoch: str, entry: st
             pipe.xrange(keys.events(workspace), min=f"({entry}", count=limit)
             now_epoch, rows = await pipe.execute()
         if now_epoch is None:
-            return Reading("", None, ())
+            return Reading("", ())
         if now_epoch != epoch and entry != START:
             return await read_after(redis, workspace, now_epoch, START, limit)
-    return Reading(now_epoch, rows[-1][0] if rows else None, [event for row in rows for event in unpack(*row)])
+    return Reading(now_epoch, [packed(entry, fields) for entry, fields in rows])
 
 
 async def forget(redis: Redis, workspace: WorkspaceId, epoch: str, entry: str) -> None:
@@ -63,12 +62,16 @@ async def backlog(redis: Redis, workspace: WorkspaceId) -> int:
         return int(await redis.xlen(keys.events(workspace)))
 
 
-def unpack(entry: str, fields: dict[str, str]) -> list[Event]:
-    """Read the events that one script call packed into one entry."""
-    at_ms = int(fields["now"])
+def packed(entry: str, fields: Mapping[str, str]) -> Packed:
+    """Name the fields of an entry. Raises: KeyError, ValueError — nobody of ours wrote it."""
+    return Packed(entry, int(fields["now"]), fields["events"])
+
+
+def unpack(one: Packed) -> list[Event]:
+    """Read the events that one script call packed into one entry. Raises: ValueError."""
     events = []
-    for n, line in enumerate(fields["events"].split("\n")):
+    for n, line in enumerate(one.text.split("\n")):
         # An entry from before events had a detail has four fields a line.
         kind, code, client, seat, detail = (*line.split("|"), "")[:5]
-        events.append(Event(entry, n, at_ms, EventKind(kind), CodeId(code), client, Seat(seat), detail))
+        events.append(Event(one.entry, n, one.at_ms, EventKind(kind), CodeId(code), client, Seat(seat), detail))
     return events

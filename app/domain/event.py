@@ -42,6 +42,14 @@ OUTCOMES: Final = frozenset({
 
 AGAIN: Final = "again"
 
+# Told of a target and not of a visitor, and so left out of the hours.
+UNCOUNTED: Final = frozenset({EventKind.REBASED, EventKind.KEPT})
+
+# What stands between the fields of a line, and what could be taken for it where lines are copied into the record.
+_MARKS: Final = b"|.\n\r\\\0"
+_NO_MARKS: Final = bytes(byte for byte in range(256) if byte not in _MARKS)
+_MARKS_OF_A_LINE: Final = b"|||.....|\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -63,3 +71,33 @@ class Event:
     client: str
     seat: Seat
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Hold the events of one script call as they travel, a line each: `kind|code|client|seat|detail`.
+
+    Shapes: `entry` and `at_ms` as in `Event`, whose `n` is the number of the line; the seat as `Seat` spells it.
+    """
+
+    entry: str
+    at_ms: int
+    text: str
+
+    def lines(self) -> list[str]:
+        """Spell each event in ten fields with a `|` between: the seat's six stand in its place.
+
+        Raises: ValueError — a line has too few or too many, or holds what cannot be copied as it is.
+        """
+        text = self.text
+        lines = text.count("\n") + 1
+        if _marks(text) != _MARKS_OF_A_LINE * lines:
+            # A line from before events had a detail has four fields.
+            text = "\n".join(line + "|" if line.count("|") == 3 else line for line in text.split("\n"))
+            if _marks(text) != _MARKS_OF_A_LINE * lines:
+                raise ValueError(f"entry {self.entry} does not hold events")
+        return text.replace(".", "|").split("\n")
+
+
+def _marks(text: str) -> bytes:
+    return f"{text}\n".encode().translate(None, _NO_MARKS)

@@ -13,6 +13,7 @@ from app.counters.counts import Places
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.rotation import Terms
 from app.domain.shifts import date_of, local_day
+from app.domain.tally import Move, fold
 from app.services.draining import Drain
 from app.services.recalling import Recaller
 from app.store import records, rests, retellings
@@ -144,11 +145,11 @@ class Reconciler:
         if counted is None:
             # Nothing is counted until the next scan rebuilds it, so nothing can disagree.
             return []
-        moves = records.fold(counted.events).targets
+        moves = fold(counted.events).targets
         found = []
         for target in targets:
             _code, members, held, seen = totals[target]
-            move = moves.get(target, records.Move(code))
+            move = moves.get(target, Move(code))
             if move.members is not None:
                 members, seen = move.members, 0
             held += move.held

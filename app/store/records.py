@@ -1,32 +1,28 @@
 """Write events and move totals: the record's half of the drain. Everything here happens in the caller's transaction."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
-from app.domain.event import Event, EventKind
-from app.domain.hours import QUARTER, hour_start
+from app.domain.event import Packed
+from app.domain.tally import Moves, Tally
 from app.store.database import Reading, Writing
 from app.store.tables import account_days, codes, stream_positions, target_totals, targets, workspaces
 
+# Where an entry stands, and then a line as `Packed.lines` spells it.
 _COLUMNS: Final = (
-    "at", "workspace_id", "entry_ms", "entry_seq", "n", "kind", "code_id", "target_id", "account_id", "day", "seat",
-    "channel", "visitor", "client", "detail",
+    "at", "workspace_id", "entry_ms", "entry_seq", "n",
+    "kind", "code_id", "client", "seat", "target_id", "account_id", "day", "channel", "visitor", "detail",
 )  # fmt: skip
 
-# Told of a target and not of a visitor, and so left out of the hours.
-UNCOUNTED: Final = frozenset({EventKind.REBASED, EventKind.KEPT})
-_MOVING: Final = UNCOUNTED | {EventKind.CLAIMED, EventKind.TAKEN, EventKind.SEEN, EventKind.RELEASED}
-
-# A row of `stat_hours`, but for the workspace: code, hour, kind, target, channel, account, client, detail.
-HourKey = tuple[CodeId, datetime, str, TargetId, int, AccountId, str, str]
-_QUARTER_MS: Final = QUARTER // timedelta(milliseconds=1)
+# Rows sent to PostgreSQL together: so many that it works while the next are made, and few enough to be small.
+_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,76 +31,6 @@ class Position:
 
     epoch: str
     entry: str
-
-
-@dataclass(slots=True)
-class Move:
-    """Change one target's totals: by how much, after setting the head count anew where `members` says so."""
-
-    code: CodeId
-    members: int | None = None
-    held: int = 0
-    seen: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """Sum up what a run of events does to totals."""
-
-    targets: dict[TargetId, Move]
-    seats: dict[CodeId, int]
-    adds: dict[tuple[AccountId, int], int]
-
-
-def fold(events: Iterable[Event]) -> Moves:
-    """Sum up events, in their order."""
-    moves = Moves({}, {}, {})
-    for event in events:
-        _fold_one(moves, event)
-    return moves
-
-
-def _fold_one(moves: Moves, event: Event) -> None:
-    seat, kind = event.seat, event.kind
-    if not seat.target or kind not in _MOVING:
-        return
-    move = moves.targets.setdefault(seat.target, Move(event.code))
-    if kind is EventKind.REBASED:
-        move.members, move.seen = seat.number, 0
-        return
-    if kind in (EventKind.SEEN, EventKind.KEPT):
-        kept = 1 if kind is EventKind.SEEN else seat.number
-        move.held -= kept
-        move.seen += kept
-        return
-    step = -1 if kind is EventKind.RELEASED else 1
-    if kind is EventKind.TAKEN:
-        move.seen += 1
-    else:
-        move.held += step
-    if step == 1:
-        moves.seats[event.code] = max(moves.seats.get(event.code, 0), seat.number)
-    if seat.account:
-        moves.adds[seat.account, seat.day] = moves.adds.get((seat.account, seat.day), 0) + step
-
-
-def by_hour(events: Iterable[Event], time_zone: str) -> Counter[HourKey]:
-    """Count events by the local hour they fall into and by all that a report may ask for; `UNCOUNTED` are left out."""
-    hours: dict[int, datetime] = {}
-    counts: Counter[HourKey] = Counter()
-    for event in events:
-        if event.kind in UNCOUNTED:
-            continue
-        # Hours begin at quarters only, so that a zone is asked four times an hour and not for every event.
-        quarter = event.at_ms // _QUARTER_MS
-        hour = hours.get(quarter)
-        if hour is None:
-            hour = hours[quarter] = hour_start(datetime.fromtimestamp(event.at_ms / 1000, UTC), time_zone)
-        seat = event.seat
-        counts[
-            event.code, hour, event.kind.value, seat.target, seat.channel, seat.account, event.client, event.detail
-        ] += 1
-    return counts
 
 
 async def list_workspaces(connection: Reading) -> list[WorkspaceId]:
@@ -130,20 +56,29 @@ async def lock_position(connection: Writing, workspace: WorkspaceId, *, wait: bo
     return None if row is None else Position(row[0], row[1])
 
 
-async def append(
-    connection: Writing, workspace: WorkspaceId, time_zone: str, events: Sequence[Event], position: Position
-) -> None:
-    """Record events, move totals by them, count them by the hour, and store how far that was.
+async def append(connection: Writing, workspace: WorkspaceId, entries: Iterable[Packed], tally: Tally) -> None:
+    """Record the events of some entries, and count them into `tally`; `settle` must follow.
 
-    Cost: one COPY and at most six statements, whatever the number of events.
+    Raises: ValueError — an entry that cannot be read; nothing of this transaction may be kept.
+    Cost: one COPY. PostgreSQL works on some rows while the next are made.
     """
-    driver = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None
-    for day in sorted({datetime.fromtimestamp(event.at_ms / 1000, UTC).date() for event in events}):
+    driver = await _driver(connection)
+    for day in sorted({_instant(entry).date() for entry in entries}):
         await _make_partition(driver, day)
-    await driver.copy_records_to_table("events", columns=_COLUMNS, records=[_row(workspace, e) for e in events])
-    await _move_totals(driver, workspace, fold(events))
-    await _count_hours(driver, workspace, by_hour(events, time_zone))
+    rows = _rows(workspace, entries, tally)
+    await driver.copy_to_table("events", source=rows, columns=_COLUMNS, format="text", delimiter="|")
+
+
+async def settle(connection: Writing, workspace: WorkspaceId, tally: Tally, position: Position) -> None:
+    """Move totals and hours by what was counted, and store how far the record has come.
+
+    Raises: ValueError — an event is of a kind that nobody knows.
+    Cost: one COPY and at most eight statements, whatever the number of events.
+    """
+    tally.close()
+    driver = await _driver(connection)
+    await _move_totals(driver, workspace, tally.moves)
+    await _count_hours(driver, workspace, tally.hours)
     await connection.execute(
         sa.update(stream_positions)
         .where(stream_positions.c.workspace_id == workspace)
@@ -151,26 +86,29 @@ async def append(
     )
 
 
-def _row(workspace: WorkspaceId, event: Event) -> tuple[object, ...]:
-    ms, seq = event.entry.split("-")
-    seat = event.seat
-    return (
-        datetime.fromtimestamp(event.at_ms / 1000, UTC),
-        workspace,
-        int(ms),
-        int(seq),
-        event.n,
-        event.kind.value,
-        event.code,
-        seat.target,
-        seat.account,
-        seat.day,
-        seat.number,
-        seat.channel,
-        seat.visitor,
-        event.client,
-        event.detail,
-    )
+async def _rows(workspace: WorkspaceId, entries: Iterable[Packed], tally: Tally) -> AsyncIterator[bytes]:
+    """Spell entries as COPY reads them: `Packed.lines` vouches that nothing has to be escaped."""
+    rows: list[str] = []
+    for entry in entries:
+        lines = entry.lines()
+        tally.add(entry.at_ms, lines)
+        ms, seq = entry.entry.split("-")
+        head = f"{_instant(entry).isoformat()}|{workspace}|{ms}|{seq}|"
+        rows += [f"{head}{n}|{line}\n" for n, line in enumerate(lines)]
+        if len(rows) >= _ROWS:
+            yield "".join(rows).encode()
+            rows.clear()
+    yield "".join(rows).encode()
+
+
+async def _driver(connection: Writing) -> Any:
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    return driver
+
+
+def _instant(entry: Packed) -> datetime:
+    return datetime.fromtimestamp(entry.at_ms / 1000, UTC)
 
 
 # Days whose partition this process has seen; a partition is only ever dropped long after its day.
@@ -194,35 +132,40 @@ async def _make_partition(driver: Any, day: date) -> None:
 
 async def _move_totals(driver: Any, workspace: WorkspaceId, moves: Moves) -> None:
     if moves.targets:
-        rows = [(target, m.code, m.members, m.held, m.seen) for target, m in moves.targets.items()]
-        await driver.execute(_BEGIN_TARGETS, workspace, *_columns_of([row[:2] for row in rows]))
-        await driver.execute(_MOVE_TARGETS, workspace, *_columns_of([(row[0], *row[2:]) for row in rows]))
+        # In the order of the index, so that neighbours are met together.
+        moved = [(target, m.code, m.held, m.seen) for target, m in sorted(moves.targets.items())]
+        await driver.execute(_MOVE_TARGETS, workspace, *_columns_of(moved))
+        rebased = [(target, m.members, m.seen) for target, m in moves.targets.items() if m.members is not None]
+        if rebased:
+            await driver.execute(_REBASE_TARGETS, workspace, *_columns_of(rebased))
     if moves.seats:
         await driver.execute(_MOVE_SEATS, workspace, *_columns_of(list(moves.seats.items())))
     if moves.adds:
         await driver.execute(_MOVE_ADDS, workspace, *_columns_of([(a, d, n) for (a, d), n in moves.adds.items()]))
 
 
-async def _count_hours(driver: Any, workspace: WorkspaceId, counts: Counter[HourKey]) -> None:
-    if counts:
-        await driver.execute(_COUNT_HOURS, workspace, *_columns_of([(*key, n) for key, n in counts.items()]))
+async def _count_hours(driver: Any, workspace: WorkspaceId, hours: Mapping[datetime, Mapping[str, int]]) -> None:
+    """Add up by way of a table of the session's own: for a hundred thousand rows that is twice as fast as arrays."""
+    rows = [f"{hour.isoformat()}|{key}|{n}\n" for hour in sorted(hours) for key, n in sorted(hours[hour].items())]
+    if rows:
+        await driver.execute(_BEGIN_COUNTED)
+        source = BytesIO("".join(rows).encode())
+        await driver.copy_to_table("hours_counted", source=source, format="text", delimiter="|")
+        await driver.execute(_COUNT_HOURS, workspace)
 
 
 def _columns_of(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-_BEGIN_TARGETS: Final = """
-    insert into target_totals (workspace_id, target_id, code_id)
-    select $1, m.target, m.code from unnest($2::text[], $3::text[]) as m (target, code)
-    on conflict (target_id) do nothing
-"""
 _MOVE_TARGETS: Final = """
-    update target_totals as t set
-        members = coalesce(m.members, t.members),
-        seen = case when m.members is null then t.seen else 0 end + m.seen,
-        held = t.held + m.held
-    from unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) as m (target, members, held, seen)
+    insert into target_totals as t (workspace_id, target_id, code_id, held, seen)
+    select $1, m.* from unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]) as m
+    on conflict (target_id) do update set held = t.held + excluded.held, seen = t.seen + excluded.seen
+"""
+_REBASE_TARGETS: Final = """
+    update target_totals as t set members = m.members, seen = m.seen
+    from unnest($2::text[], $3::bigint[], $4::bigint[]) as m (target, members, seen)
     where t.workspace_id = $1 and t.target_id = m.target
 """
 _MOVE_SEATS: Final = """
@@ -235,14 +178,17 @@ _MOVE_ADDS: Final = """
     select $1, m.account, m.day, m.adds from unnest($2::text[], $3::int[], $4::bigint[]) as m (account, day, adds)
     on conflict (workspace_id, account_id, day) do update set adds = t.adds + excluded.adds
 """
+_BEGIN_COUNTED: Final = """
+    create temp table if not exists hours_counted (
+        hour timestamptz, code_id text, kind text, target_id text, channel int, account_id text, client text,
+        detail text, n bigint
+    ) on commit delete rows
+"""
 _COUNT_HOURS: Final = """
     insert into stat_hours as t (
-        workspace_id, code_id, hour, kind, target_id, channel, account_id, client, detail, n
+        workspace_id, hour, code_id, kind, target_id, channel, account_id, client, detail, n
     )
-    select $1, m.* from unnest(
-        $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
-        $10::bigint[]
-    ) as m
+    select $1, m.* from hours_counted as m
     on conflict (code_id, hour, kind, target_id, channel, account_id, client, detail) do update set n = t.n + excluded.n
 """
 

@@ -8,9 +8,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
-from app.domain.event import EventKind
+from app.domain.event import UNCOUNTED, EventKind
 from app.store.database import Reading, Writing
-from app.store.records import UNCOUNTED
 
 
 async def places(connection: Reading | Writing, workspace: WorkspaceId) -> dict[TargetId, tuple[int, int]]:

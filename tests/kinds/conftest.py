@@ -28,7 +28,8 @@ class Told:
 
     async def events(self, code: dict[str, Any] | None = None) -> list[Event]:
         read = await stream.read_after(self.redis, self.workspace, "", stream.START, 100_000)
-        return [one for one in read.events if code is None or one.code == CodeId(code["id"])]
+        told = [event for entry in read.entries for event in stream.unpack(entry)]
+        return [one for one in told if code is None or one.code == CodeId(code["id"])]
 
     async def kinds(self, code: dict[str, Any] | None = None) -> Counter[str]:
         """Count events by kind and detail: `fallback off_shift`."""

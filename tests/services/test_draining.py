@@ -1,6 +1,7 @@
 """Record what happened exactly once, whatever happens meanwhile."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -66,6 +67,7 @@ async def test_two_drains_at_once_record_everything_once(
     process: Process, another_process: Process, code: Make, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(draining, "ENTRIES", 3)
+    monkeypatch.setattr(draining, "EVENTS", 5)
     made = await code(50)
     for _ in range(25):
         await process.phone().scan(made.slug)
@@ -110,6 +112,71 @@ async def test_a_crash_after_the_commit_records_nothing_twice(
     assert await told(database, made.workspace) == ["c", "s"]
     assert await totals(database, made) == [(0, 0, 1)]
     assert await redis.xlen(keys.events(made.workspace)) == 0
+
+
+async def test_a_batch_of_many_slices_is_recorded_whole_or_not_at_all(
+    process: Process, code: Make, database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "ENTRIES", 2)
+    made = await code(50)
+    for _ in range(5):
+        await process.phone().scan(made.slug)
+    odd: Any = await redis.xadd(keys.events(made.workspace), {"now": "1", "events": f"c|{made.id}|wechat|1.2\\.3|"})
+    with pytest.raises(ValueError, match=f"entry {odd} does not hold events"):
+        await process.drain.once(made.workspace)
+    assert await told(database, made.workspace) == []
+    assert await redis.xlen(keys.events(made.workspace)) == 6
+
+    await redis.xdel(keys.events(made.workspace), odd)
+    assert await process.drain.once(made.workspace) == 5
+
+    assert await told(database, made.workspace) == ["c"] * 5
+    assert await totals(database, made) == [(0, 5, 0)]
+    assert await redis.xlen(keys.events(made.workspace)) == 0
+
+
+async def test_a_batch_ends_where_another_life_of_redis_begins(
+    process: Process, another_process: Process, code: Make, database: Database, redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(draining, "ENTRIES", 2)
+    made = await code(50)
+    for _ in range(4):
+        await process.phone().scan(made.slug)
+    read_after, reads = stream.read_after, 0
+
+    async def lost_before_the_second(*args: Any) -> stream.Reading:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            async for key in redis.scan_iter(f"huoma:{{{made.workspace}}}:*"):
+                await redis.delete(key)
+            await redis.set(keys.epoch(made.workspace), "another life")
+            line = f"p|{made.id}|wechat|0...0.0.v|"
+            await redis.xadd(keys.events(made.workspace), {"now": "1790000000000", "events": line})
+        return await read_after(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "read_after", lost_before_the_second)
+        await process.drain.once(made.workspace)
+    assert await told(database, made.workspace) == ["c", "c"]
+    assert await redis.xlen(keys.events(made.workspace)) == 1
+
+    await another_process.drain.all_of(made.workspace)
+    assert sorted(await told(database, made.workspace)) == ["c", "c", "p"]
+    assert await redis.xlen(keys.events(made.workspace)) == 0
+
+
+async def test_a_batch_reads_no_further_than_it_may(
+    process: Process, code: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "ENTRIES", 2)
+    monkeypatch.setattr(draining, "EVENTS", 3)
+    made = await code(50)
+    for _ in range(7):
+        await process.phone().scan(made.slug)
+    assert [await process.drain.once(made.workspace) for _ in range(3)] == [4, 3, 0]
+    assert await told(database, made.workspace) == ["c"] * 7
 
 
 async def test_the_stream_is_never_shortened_beyond_the_record(process: Process, code: Make, redis: Redis) -> None:

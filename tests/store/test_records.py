@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from app.counters.stream import unpack
 from app.domain.code import AccountId, CodeId, TargetId
-from app.domain.event import AGAIN, Event, EventKind
+from app.domain.event import AGAIN, Event, EventKind, Packed
+from app.domain.tally import Move, Moves, fold
 from app.domain.workspace import Workspace
 from app.store import records, retellings
 from app.store.database import Database
-from app.store.records import Move, Moves
 from app.store.tables import account_days, events, stat_hours, workspaces
 from tests.conftest import START
 from tests.scanning import Make
@@ -30,25 +30,27 @@ async def teller(database: Database, workspace: Workspace, code: Make) -> Teller
 
 
 def test_an_entry_from_before_there_were_details_is_read() -> None:
-    old, new = unpack("7-1", {"now": "5", "events": "c|code|wechat|1.t.a.2.3.v\nf|code|wechat|0...0.3.v|capped"})
+    mixed = Packed("7-1", 5, "c|code|wechat|1.t.a.2.3.v\nf|code|wechat|0...0.3.v|capped")
+    old, new = unpack(mixed)
     assert (old.kind, old.detail, old.seat.channel) == (K.CLAIMED, "", 3)
     assert (new.kind, new.detail, new.n) == (K.FULL, "capped", 1)
+    assert mixed.lines() == ["c|code|wechat|1|t|a|2|3|v|", "f|code|wechat|0|||0|3|v|capped"]
     with pytest.raises(ValueError, match="unpack"):
-        unpack("7-1", {"now": "5", "events": "c|code|wechat"})
+        unpack(Packed("7-1", 5, "c|code|wechat"))
 
 
 def test_a_place_taken_at_once_is_seen_and_never_held(teller: Teller) -> None:
     taken = teller.event(K.TAKEN, START, "t", account="a", number=9, day=5)
     code, target, account = CodeId(teller.code), TargetId("t"), AccountId("a")
-    assert records.fold([taken]) == Moves({target: Move(code, seen=1)}, {code: 9}, {(account, 5): 1})
-    assert records.fold([taken, teller.event(K.REBASED, START, "t", number=30), taken]).targets == {
+    assert fold([taken]) == Moves({target: Move(code, seen=1)}, {code: 9}, {(account, 5): 1})
+    assert fold([taken, teller.event(K.REBASED, START, "t", number=30), taken]).targets == {
         target: Move(code, members=30, seen=1)
     }
 
 
 @pytest.mark.parametrize("kind", [*sorted(set(K) - PLACED), K.RETURNED])
 def test_what_takes_no_place_moves_no_total(teller: Teller, kind: EventKind) -> None:
-    assert records.fold([teller.event(kind, START, "t", account="a", number=9)]) == Moves({}, {}, {})
+    assert fold([teller.event(kind, START, "t", account="a", number=9)]) == Moves({}, {}, {})
 
 
 def lives(teller: Teller, targets: list[str], chance: Random) -> list[Event]:
