@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bench import contenders, fill, holds, metrics, page, resting, targets
+from bench import contenders, drain, fill, holds, metrics, page, resting, targets
 from bench.report import PATH, Section, write
 from bench.targets import Effort
 
@@ -17,6 +17,7 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Effort, Callable[[str], None]], Secti
     "fill": fill.measure,
     "page": page.measure,
     "resting": resting.measure,
+    "drain": drain.measure,
 }
 QUICK: Final = Effort(rounds=1, seconds=1.0, runs=2, size=1_000)
 
