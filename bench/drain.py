@@ -25,7 +25,7 @@ from bench.report import Section, machine, plain_url, table
 from bench.targets import Effort, large
 
 LEAST: Final = 30_000
-ROWS: Final = 300_000
+ROWS: Final = 400_000
 BACKLOG: Final = 1_000_000
 HISTORY: Final = 1_000_000
 # Events of one round trip, as 64 visitors at a time make them.

@@ -17,7 +17,7 @@ from app.telemetry import BACKLOG, DRAINED
 # releases. Redis serves nobody meanwhile: about a millisecond, when entries hold 64 events.
 ENTRIES: Final = 256
 # Once it has recorded so many, a transaction reads no further.
-EVENTS: Final = 200_000
+EVENTS: Final = 400_000
 
 
 @dataclass
