@@ -47,6 +47,10 @@ check-migrations: .venv/.dev
 bench: .venv/.dev ## measure what a scan costs, into docs/benchmarks.md (BENCH_ARGS=…)
 	$(IN_VENV) -m bench $(BENCH_ARGS)
 
+.PHONY: bench-10m
+bench-10m: .venv/.dev ## storm one code with ten million visitors, into docs/benchmarks.md (BENCH_ARGS=…)
+	$(IN_VENV) -m bench.tenmillion $(BENCH_ARGS)
+
 # Hashes must be those of the public index wherever this runs, so the machine's own pip sources are left out.
 COMPILE := env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make pins" $(IN_VENV) -m piptools compile --quiet --no-config --generate-hashes \

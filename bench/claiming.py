@@ -14,11 +14,12 @@ from app.domain.visitor import Browser, Client, System
 from app.parts import build_parts, utc_now
 from app.services.batching import Batcher
 from app.services.scanning import Scanner
+from app.settings import Settings
 from bench.load import CONNECTIONS, Load, summed_up
 from bench.loopback import Service
 
 T = TypeVar("T")
-_BROWSER: Final = Browser(Client.WECHAT, System.IOS)
+BROWSER: Final = Browser(Client.WECHAT, System.IOS)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -32,9 +33,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def _fresh_scanner(service: Service) -> AsyncIterator[Scanner]:
+async def fresh_scanner(settings: Settings) -> AsyncIterator[Scanner]:
     """Be a web process that knows nothing yet."""
-    settings = service.settings
     parts = build_parts(settings)
     wire = Wire(parts.redis, timeout_seconds=settings.redis_timeout_seconds)
     batcher = Batcher(wire, utc_now)
@@ -52,7 +52,7 @@ async def _fresh_scanner(service: Service) -> AsyncIterator[Scanner]:
 
 async def first_scan(service: Service, slug: str) -> float:
     """Tell how many milliseconds the first scan of a code takes in a process that has never met it."""
-    async with _fresh_scanner(service) as scanner:
+    async with fresh_scanner(service.settings) as scanner:
         began = time.perf_counter()
         await _claim(scanner, slug)
         return (time.perf_counter() - began) * 1000
@@ -61,7 +61,7 @@ async def first_scan(service: Service, slug: str) -> float:
 async def put(service: Service, slug: str, seconds: float) -> Load:
     """Let 64 new visitors at a time take places for so long."""
     took: list[float] = []
-    async with _fresh_scanner(service) as scanner:
+    async with fresh_scanner(service.settings) as scanner:
         await _claim(scanner, slug)
         began = time.perf_counter()
 
@@ -82,7 +82,7 @@ async def visit(service: Service, slugs: Sequence[str], visitors: int) -> None:
 
 
 async def _claim(scanner: Scanner, slug: str) -> None:
-    outcome = await scanner.scan(Visit(Slug(slug), _BROWSER, preview=False, tokens={}))
+    outcome = await scanner.scan(Visit(Slug(slug), BROWSER, preview=False, tokens={}))
     if not isinstance(outcome, Given):
         raise TypeError(f"a scan ended as {outcome}")
     # What the page carries is signed in any case.
