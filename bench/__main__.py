@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bench import contenders, drain, fill, holds, metrics, page, resting, targets
+from bench import contenders, curves, drain, fill, holds, metrics, page, resting, targets
 from bench.report import PATH, Section, write
 from bench.targets import Effort
 
@@ -18,6 +18,7 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Effort, Callable[[str], None]], Secti
     "page": page.measure,
     "resting": resting.measure,
     "drain": drain.measure,
+    "curves": curves.measure,
 }
 QUICK: Final = Effort(rounds=1, seconds=1.0, runs=2, size=1_000)
 

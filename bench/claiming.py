@@ -76,7 +76,7 @@ async def put(service: Service, slug: str, seconds: float) -> Load:
 
 async def visit(service: Service, slugs: Sequence[str], visitors: int) -> None:
     """Let so many visitors come together to each of some codes."""
-    async with _fresh_scanner(service) as scanner:
+    async with fresh_scanner(service.settings) as scanner:
         for slug in slugs:
             await asyncio.gather(*(_claim(scanner, slug) for _ in range(visitors)))
 

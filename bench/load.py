@@ -45,8 +45,10 @@ def loader() -> str:
     return "wrk" if shutil.which("wrk") else "bench.load"
 
 
-def put(url: str, seconds: float, *, scans: bool = False, to_the_end: bool = False) -> Load:
-    """Ask for `url` without cookies over 64 kept connections for so long.
+def put(
+    url: str, seconds: float, *, scans: bool = False, to_the_end: bool = False, connections: int = CONNECTIONS
+) -> Load:
+    """Ask for `url` without cookies over so many kept connections for so long.
 
     With `scans`, each page is followed by the picture on it: `requests` then counts pictures, the times are those of
     single requests. `to_the_end` waits for every answer, which wrk does not, so that what the service did is countable.
@@ -54,10 +56,11 @@ def put(url: str, seconds: float, *, scans: bool = False, to_the_end: bool = Fal
     wrk = None if to_the_end else shutil.which("wrk")
     if wrk:
         script = Path(__file__).with_name("scan.lua" if scans else "wrk.lua")
-        options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "-s", str(script), "-H", f"User-Agent: {PHONE}"]
+        options = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(script), "-H", f"User-Agent: {PHONE}"]
         command = [wrk, *options, url]
     else:
-        command = [sys.executable, "-m", "bench.load", url, str(seconds), "scans" if scans else "pages"]
+        kind = "scans" if scans else "pages"
+        command = [sys.executable, "-m", "bench.load", url, str(seconds), kind, str(connections)]
     return read(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
@@ -66,7 +69,7 @@ def read(said: str) -> Load:
     return Load(**json.loads(said.splitlines()[-1]))
 
 
-async def ask_for(url: str, seconds: float, *, scans: bool = False) -> Load:
+async def ask_for(url: str, seconds: float, *, scans: bool = False, connections: int = CONNECTIONS) -> Load:
     """Do what wrk does, in Python: some times slower, so that it takes more of the machine from the service."""
     parts = urlsplit(url)
     assert parts.hostname
@@ -94,7 +97,7 @@ async def ask_for(url: str, seconds: float, *, scans: bool = False) -> Load:
                     picture = await timed(connection, picture_of(page.body))
                     failed += not picture.body.startswith(PNG)
 
-    await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(ask() for _ in range(connections)))
     met = summed_up(took, time.perf_counter() - began, failed)
     return replace(met, requests=met.requests // 2) if scans else met
 
@@ -118,4 +121,6 @@ def summed_up(took: list[float], seconds: float, failed: int) -> Load:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(asyncio.run(ask_for(sys.argv[1], float(sys.argv[2]), scans=sys.argv[3] == "scans")))))
+    url, seconds, kind, connections = sys.argv[1:]
+    asked = ask_for(url, float(seconds), scans=kind == "scans", connections=int(connections))
+    print(json.dumps(asdict(asyncio.run(asked))))

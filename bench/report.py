@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from bench.loopback import ROOT, Service
 
 PATH: Final = ROOT / "docs" / "benchmarks.md"
+PICTURE: Final = PATH.with_suffix(".svg")
 _HEAD: Final = """# Benchmarks
 
 Written by `make bench`; each section is replaced when its measurement runs again. The service, its PostgreSQL, its
@@ -28,12 +29,16 @@ Redis and the load share the cores of one machine, so these numbers compare one 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Tell what one measurement found, and on what machine; `broken` names each promise that did not hold."""
+    """Tell what one measurement found, and on what machine; `broken` names each promise that did not hold.
+
+    Shapes: `picture` is SVG, '' for none; one section at most has one, since it is kept as `PICTURE`.
+    """
 
     name: str
     machine: str
     text: str
     broken: Sequence[str]
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,8 @@ def write(sections: Sequence[Section], command: str) -> None:
     """Put sections into the document in place of what they said before."""
     kept = _sections(PATH.read_text()) if PATH.exists() else {}
     for section in sections:
+        if section.picture:
+            PICTURE.write_text(section.picture)
         measured = f"Measured {datetime.now(UTC):%Y-%m-%d} with `{command}` on {section.machine}."
         kept[section.name] = f"## {section.name}\n\n{measured}\n\n{section.text.strip()}\n"
     PATH.write_text("\n".join([_HEAD, *(kept[name] for name in sorted(kept))]))

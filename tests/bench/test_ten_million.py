@@ -1,8 +1,11 @@
 """A hundredth of the ten million: what `make bench-10m` runs, judged by exactness and not by time."""
 
+from dataclasses import replace
+
 import pytest
 
-from bench.storm import PLACES, Size, storm
+from bench.crowd import Met
+from bench.storm import FULL_SIZE, PLACES, Size, Storm, storm
 from bench.tenmillion import told
 from bench.watch import REDIS, Memory, Sample, peaks
 
@@ -27,3 +30,39 @@ def test_a_process_that_has_ended_does_not_look_as_if_it_had_needed_nothing() ->
     found = peaks([Sample(float(at), memory, 0, 0, 0) for at, memory in enumerate(sizes)])
 
     assert found == {"claimer": Memory(80, 120), REDIS: Memory(5, 7)}
+
+
+def whole(
+    *, seconds: float = 250, drained_at: float = 300, left: int = 2_000_000, claimer: int = 90, redis: int = 900
+) -> Storm:
+    """A storm of ten million in so many seconds; units of memory: MB."""
+    samples = [
+        Sample(0.0, {"claimer 1": 80_000_000, REDIS: 100_000_000}, 0, 0, 0),
+        Sample(seconds, {"claimer 1": claimer * 1_000_000, REDIS: redis * 1_000_000}, FULL_SIZE, FULL_SIZE - left, 9),
+        Sample(drained_at, {"claimer 1": 0, REDIS: 800_000_000}, FULL_SIZE, FULL_SIZE, 0),
+    ]
+    met = [Met(FULL_SIZE, FULL_SIZE // 2, {}, 0.0, seconds, 90.0)]
+    return Storm(Size(), met, samples, drained_at, FULL_SIZE, {"claimer 1": 90.0}, [], 400.0, 20.0, "a machine")
+
+
+def test_a_whole_storm_that_is_quick_and_small_keeps_its_promises() -> None:
+    assert told(whole()).broken == []
+
+
+@pytest.mark.parametrize(
+    ("storm", "broken"),
+    [
+        (whole(seconds=400, drained_at=450), "25,000 scans/s"),
+        (whole(drained_at=350), "20,000 rows/s"),
+        (whole(claimer=121), "claimer 1: 1.51 times"),
+        (whole(redis=2_800), "Redis kept 2,700 MB"),
+    ],
+)
+def test_a_whole_storm_that_is_slow_or_grows_is_told_of(storm: Storm, broken: str) -> None:
+    assert [line[: len(broken)] for line in told(storm).broken] == [broken]
+
+
+def test_what_is_not_exact_is_told_of_whatever_the_size() -> None:
+    small = replace(whole(), size=Size(groups=1, visitors=200), wrong=["totals: 1 groups have not 200 places"])
+
+    assert told(small).broken == ["totals: 1 groups have not 200 places"]
