@@ -181,6 +181,9 @@ def _told_wrong(met: Sequence[Met], size: Size) -> list[str]:
     for one in met:
         others.update(one.others)
     wrong = [] if given == size.places else [f"{given:,} visitors were given a place, not {size.places:,}"]
+    if max(one.ended for one in met) - min(one.began for one in met) > limits.HOLD_SECONDS_MAX:
+        # Nothing is amiss then, but nothing can be proved either.
+        wrong.append("it took longer than a place is held, so places came back and were given again")
     surplus = {"Full": size.visitors - size.places} if size.visitors > size.places else {}
     return wrong if others == surplus else [*wrong, f"others met {dict(others)}, not {surplus}"]
 
