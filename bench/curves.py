@@ -120,8 +120,9 @@ class _Bench:
         points = claiming.run(self._growing(numbers))
         says = f"""\
 The claim path. Codes of one target each on record; one in {WARM_ONE_IN} is warm, and visitors come to all of these at
-random. A process remembers {CODES_REMEMBERED:,} codes (`HUOMA_CODES_REMEMBERED`). Redis is what it keeps
-of the warm codes before anybody comes; of the others it keeps nothing."""
+random: with one warm code, all who share a round trip share one proposal; with many, each brings his own. A process
+remembers {CODES_REMEMBERED:,} codes (`HUOMA_CODES_REMEMBERED`). Redis is what it keeps of the warm codes before anybody
+comes; of the others it keeps nothing."""
         return Curve("codes on record", says, points)
 
     def backlog(self, numbers: Sequence[int]) -> Curve:
@@ -132,10 +133,11 @@ of the warm codes before anybody comes; of the others it keeps nothing."""
         for point in points:
             for number in range(self.effort.rounds):
                 self.say(f"round {number + 1}: {point.x:,} events wait")
-                self._let_wait(code, point.x)
-                point.memory = self._redis_bytes()
+                point.memory = self._let_wait(code, point.x)
                 point.costs.append(claiming.run(self._claims(code)))
-        says = f"The claim path, no worker. So many events wait as a stretch begins, {EVENTS_AN_ENTRY} an entry."
+        says = f"""\
+The claim path, no worker. So many events wait as a stretch begins, {EVENTS_AN_ENTRY} an entry; Redis is what it keeps
+of them. Its append-only file is not being rewritten then."""
         return Curve("events not yet recorded", says, points)
 
     def _code(self, targets: int) -> MadeCode:
@@ -189,17 +191,22 @@ of the warm codes before anybody comes; of the others it keeps nothing."""
             raise RuntimeError(f"{met.failed} of {met.requests} pages failed")
         return Cost(spent / met.requests * 1e6, met.seconds / met.requests * 1e6)
 
-    def _let_wait(self, code: MadeCode, events: int) -> None:
-        """Leave so many events in the stream, packed as `claim.lua` packs them, and no others."""
+    def _let_wait(self, code: MadeCode, events: int) -> int:
+        """Leave so many events in the stream, packed as `claim.lua` packs them, and no others; tell their bytes."""
         stream = keys.events(WorkspaceId(code.workspace))
         line = f"c|{code.id}|wechat|1800000000000.{code.id}..20000.0.{'v' * 12}|"
         entry = {"now": int(time.time() * 1000), "events": "\n".join([line] * EVENTS_AN_ENTRY)}
         with Redis.from_url(self.service.settings.redis_url) as redis:
             redis.xtrim(stream, 0, approximate=False)
+            before = self._redis_bytes()
             with redis.pipeline(transaction=False) as pipe:
                 for _ in range(events // EVENTS_AN_ENTRY):
                     pipe.xadd(stream, entry)
                 pipe.execute()
+            kept = self._redis_bytes() - before
+            while redis.info("persistence")["aof_rewrite_in_progress"]:
+                time.sleep(0.05)
+        return kept
 
     def _claim_cpu(self) -> float:
         return time.process_time() + self._redis_cpu()
