@@ -121,12 +121,14 @@ async def _storm(service: Service, code: MadeCode, size: Size, say: Callable[[st
         met = await _crowd(service, watch, size, say)
         say(f"{watch.samples[-1].entries:,} entries are left to be recorded")
         drained = await watch.until_drained()
-    for label, pid in servers.items():
-        spent[label] += cpu_seconds(pid)
+        for label, pid in servers.items():
+            spent[label] += cpu_seconds(pid)
+        wrong = [*_told_wrong(met, size), *await _one_more(service, code.slug)]
+        # That one is recorded, too, before anything is counted.
+        await watch.until_drained()
     for number, one in enumerate(met, 1):
         spent[f"claimer {number}"] = one.cpu_seconds
     say("looking at every place")
-    wrong = [*_told_wrong(met, size), *await _one_more(service, code.slug)]
     apart, rows = await exactness.apart(service, code, size.groups, PLACES)
     verifying = time.monotonic()
     wrong += [*apart, *exactness.verified(service)]
