@@ -1,6 +1,6 @@
 """Tell how much of the processors was used, by process and all that it started."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import nan
 from os import sysconf
 from pathlib import Path
@@ -16,17 +16,22 @@ def used(pid: int | None) -> float:
     """
     if pid is None or not _PROC.joinpath("self", "stat").exists():
         return nan
-    parents: dict[int, int] = {}
-    ticks: dict[int, int] = {}
-    for process, fields in _processes():
-        parents[process] = int(fields[1])
-        # utime, stime, cutime and cstime. Source: proc(5), /proc/pid/stat, fields 14 to 17.
-        ticks[process] = sum(map(int, fields[11:15]))
+    running = dict(_processes())
+    # utime, stime, cutime and cstime. Source: proc(5), /proc/pid/stat, fields 14 to 17.
+    return sum(sum(map(int, running[one][11:15])) for one in _family(pid, running)) / sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> set[int]:
+    """List a process and its descendants, of those that run."""
+    return _family(pid, dict(_processes()))
+
+
+def _family(pid: int, running: Mapping[int, list[str]]) -> set[int]:
     ours = {pid}
     # A child may have a lower number than its parent, once numbers begin anew.
-    while more := {child for child, parent in parents.items() if parent in ours} - ours:
+    while more := {child for child, fields in running.items() if int(fields[1]) in ours} - ours:
         ours |= more
-    return sum(ticks.get(one, 0) for one in ours) / sysconf("SC_CLK_TCK")
+    return ours & running.keys()
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:

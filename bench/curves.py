@@ -20,14 +20,13 @@ from app.domain import limits
 from app.domain.code import Slug, WorkspaceId
 from app.domain.outcome import Given, Visit
 from app.services.scanning import Scanner
-from bench import claiming, load
+from bench import claiming, cpu, load
 from bench.claiming import BROWSER, fresh_scanner
 from bench.curve import Cost, Curve, Point
 from bench.filling import fill
 from bench.load import CONNECTIONS
 from bench.loopback import MadeCode, Service, running_service
 from bench.picture import drawn
-from bench.processes import cpu_seconds
 from bench.report import PICTURE, Section, machine
 from bench.targets import OPEN, Effort, in_turn, wait_until_drained
 
@@ -184,9 +183,9 @@ of them. Its append-only file is not being rewritten then."""
     def _pages(self, code: MadeCode, connections: int) -> Cost:
         """Let new visitors open the landing page. Raises: RuntimeError — one got none."""
         serve = self.service.children["serve"].pid
-        before = cpu_seconds(serve) + self._redis_cpu()
+        before = cpu.used(serve) + self._redis_cpu()
         met = load.put(f"{self.service.url}/{code.slug}", self.effort.seconds, connections=connections)
-        spent = cpu_seconds(serve) + self._redis_cpu() - before
+        spent = cpu.used(serve) + self._redis_cpu() - before
         if met.failed:
             raise RuntimeError(f"{met.failed} of {met.requests} pages failed")
         return Cost(spent / met.requests * 1e6, met.seconds / met.requests * 1e6)
@@ -212,9 +211,7 @@ of them. Its append-only file is not being rewritten then."""
         return time.process_time() + self._redis_cpu()
 
     def _redis_cpu(self) -> float:
-        pid = self.service.servers.redis.pid
-        assert pid is not None
-        return cpu_seconds(pid)
+        return cpu.used(self.service.servers.redis.pid)
 
     def _redis_bytes(self) -> int:
         with Redis.from_url(self.service.settings.redis_url) as redis:

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.domain import limits
-from bench import crowd, exactness
+from bench import cpu, crowd, exactness
 from bench.crowd import READY, Met
 from bench.loopback import ROOT, MadeCode, Service, make_code, running_service
-from bench.processes import cpu_seconds
 from bench.report import machine
 from bench.watch import REDIS, Sample, Watch, watching
 
@@ -111,18 +110,16 @@ def storm(size: Size, say: Callable[[str], None]) -> Storm:
 
 
 async def _storm(service: Service, code: MadeCode, size: Size, say: Callable[[str], None], began: float) -> Storm:
-    servers = {
-        "worker": service.children["worker"].pid,
-        REDIS: service.servers.redis.pid or 0,
-        "PostgreSQL": service.servers.postgres.pid or 0,
-    }
-    spent = {label: -cpu_seconds(pid) for label, pid in servers.items()}
-    async with watching(service, code, {label: servers[label] for label in ("worker", "PostgreSQL")}) as watch:
+    worker, postgres = service.children["worker"].pid, service.servers.postgres.pid
+    assert postgres is not None
+    servers = {"worker": worker, REDIS: service.servers.redis.pid, "PostgreSQL": postgres}
+    spent = {label: -cpu.used(pid) for label, pid in servers.items()}
+    async with watching(service, code, {"worker": worker, "PostgreSQL": postgres}) as watch:
         met = await _crowd(service, watch, size, say)
         say(f"{watch.samples[-1].entries:,} entries are left to be recorded")
         drained = await watch.until_drained()
         for label, pid in servers.items():
-            spent[label] += cpu_seconds(pid)
+            spent[label] += cpu.used(pid)
         wrong = [*_told_wrong(met, size), *await _one_more(service, code.slug)]
         # That one is recorded, too, before anything is counted.
         await watch.until_drained()

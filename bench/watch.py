@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from app.counters import keys
 from app.domain.code import CodeId, WorkspaceId
+from bench import memory
 from bench.loopback import MadeCode, Service
-from bench.processes import memory_bytes
 from bench.report import plain_url
 
 EVERY_SECONDS: Final = 1.0
@@ -54,12 +54,12 @@ class Watch:
             pipe.info("memory")
             (seats, base), entries, info = await pipe.execute()
         last = await self.postgres.fetchval("select seats from code_totals where code_id = $1", self.code.id)
-        memory = {label: memory_bytes(pid) for label, pid in self.processes.items()}
+        kept = {label: memory.used(pid) for label, pid in self.processes.items()}
         first = int(base or 0)
         # Seats are numbered without a gap, so that the highest number on record tells how many are.
         recorded = last - first if last else 0
-        memory[REDIS] = info["used_memory"]
-        sample = Sample(time.monotonic(), memory, int(seats or 0) - first, recorded, entries)
+        kept[REDIS] = info["used_memory"]
+        sample = Sample(time.monotonic(), kept, int(seats or 0) - first, recorded, entries)
         self.samples.append(sample)
         return sample
 

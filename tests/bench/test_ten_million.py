@@ -1,9 +1,13 @@
 """A hundredth of the ten million: what `make bench-10m` runs, judged by exactness and not by time."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
+from bench import memory
 from bench.crowd import Met
 from bench.storm import FULL_SIZE, PLACES, Size, Storm, storm
 from bench.tenmillion import told
@@ -30,6 +34,21 @@ def test_a_process_that_has_ended_does_not_look_as_if_it_had_needed_nothing() ->
     found = peaks([Sample(float(at), memory, 0, 0, 0) for at, memory in enumerate(sizes)])
 
     assert found == {"claimer": Memory(80, 120), REDIS: Memory(5, 7)}
+
+
+def test_the_memory_of_a_process_is_that_of_its_children_too() -> None:
+    fat = "import sys; kept = b'x' * 100_000_000; print(len(kept), flush=True); sys.stdin.read()"
+    before = memory.used(os.getpid())
+
+    with subprocess.Popen([sys.executable, "-c", fat], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        both, alone = memory.used(os.getpid()), memory.used(child.pid)
+        child.communicate()
+
+    assert 100_000_000 < alone < 150_000_000
+    assert both > before + 99_000_000
+    assert memory.used(child.pid) == 0
 
 
 def whole(
