@@ -17,7 +17,7 @@ from tests.services.test_draining import told, totals
 
 @pytest.fixture
 def parts(process: Process, database: Database, redis: Redis, clock: Clock) -> Parts:
-    return Parts(database, redis, process.drain, process.recaller, process.reconciler, clock)
+    return Parts(database, redis, process.drain, process.recaller, process.reconciler, process.rester, clock)
 
 
 async def test_only_workspaces_with_something_to_do_are_named(
