@@ -6,7 +6,7 @@ Revision: 0004. Made: 2026-11-22.
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
