@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -72,13 +72,6 @@ async def put(service: Service, slug: str, seconds: float) -> Load:
 
         await asyncio.gather(*(scan() for _ in range(CONNECTIONS)))
         return summed_up(took, time.perf_counter() - began, 0)
-
-
-async def visit(service: Service, slugs: Sequence[str], visitors: int) -> None:
-    """Let so many visitors come together to each of some codes."""
-    async with fresh_scanner(service.settings) as scanner:
-        for slug in slugs:
-            await asyncio.gather(*(_claim(scanner, slug) for _ in range(visitors)))
 
 
 async def _claim(scanner: Scanner, slug: str) -> None:
