@@ -123,7 +123,8 @@ async def test_a_stall_counts_for_everybody_who_came_meanwhile() -> None:
     # Some three hundred of six hundred came during the stall, though only 64 of them could be sent.
     assert met.requests == 600
     assert met.p99_ms > 200
-    assert met.p50_ms > 30
+    # Whoever was sent only after the stall has waited since he was due.
+    assert met.p50_ms > 10
 
 
 async def test_what_is_never_answered_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
