@@ -87,8 +87,8 @@ class Drain:
             if not batch.more or batch.tally.events >= EVENTS:
                 break
             read = await stream.read_after(self._redis, workspace, batch.at.epoch, batch.at.entry, ENTRIES)
-            if read.epoch != batch.at.epoch:
-                # Another life of the stream has begun: it is recorded from its start, next time.
+            # Next time: another life of the stream from its start, and a day without a partition.
+            if read.epoch != batch.at.epoch or not records.prepared(read.entries):
                 break
         if batch.ends:
             await records.settle(connection, workspace, batch.tally, batch.at)

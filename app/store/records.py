@@ -56,9 +56,16 @@ async def lock_position(connection: Writing, workspace: WorkspaceId, *, wait: bo
     return None if row is None else Position(row[0], row[1])
 
 
+def prepared(entries: Iterable[Packed]) -> bool:
+    """Tell whether this process knows that there is a partition for each of some entries."""
+    return all(_instant(entry).date() in _partitions for entry in entries)
+
+
 async def append(connection: Writing, workspace: WorkspaceId, entries: Iterable[Packed], tally: Tally) -> None:
     """Record the events of some entries, and count them into `tally`; `settle` must follow.
 
+    Once there are events in a transaction, what is appended must be `prepared`: two that had both begun to write would
+    wait for each other to make a partition.
     Raises: ValueError — an entry that cannot be read; nothing of this transaction may be kept.
     Cost: one COPY. PostgreSQL works on some rows while the next are made.
     """

@@ -1,6 +1,7 @@
 """Record what happened exactly once, whatever happens meanwhile."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,14 +12,16 @@ from redis.asyncio import Redis
 from app import worker
 from app.counters import audit, keys, stream
 from app.domain.code import CodeId, WorkspaceId
+from app.domain.event import EventKind
 from app.domain.workspace import Workspace
 from app.parts import Parts
 from app.services import draining
 from app.store import records
 from app.store.database import Database
 from app.store.tables import events, target_totals
-from tests.conftest import Clock
+from tests.conftest import START, Clock
 from tests.scanning import Made, Make, Process
+from tests.telling import Teller
 
 
 async def told(database: Database, workspace: WorkspaceId) -> list[str]:
@@ -40,6 +43,14 @@ async def totals(database: Database, made: Made) -> list[tuple[int, int, int]]:
         )
         by_target = {row[0]: (row[1], row[2], row[3]) for row in rows}
     return [by_target[target] for target in made.targets]
+
+
+@pytest.fixture
+async def day(database: Database, stranger: Workspace) -> None:
+    """Have a partition for the day, and a process that has seen it."""
+    teller = Teller(database, stranger.id, "code")
+    for _ in range(2):
+        await teller.tell(teller.event(EventKind.PREVIEW, START))
 
 
 async def test_every_event_is_recorded_once_and_in_order(
@@ -114,6 +125,7 @@ async def test_a_crash_after_the_commit_records_nothing_twice(
     assert await redis.xlen(keys.events(made.workspace)) == 0
 
 
+@pytest.mark.usefixtures("day")
 async def test_a_batch_of_many_slices_is_recorded_whole_or_not_at_all(
     process: Process, code: Make, database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +133,8 @@ async def test_a_batch_of_many_slices_is_recorded_whole_or_not_at_all(
     made = await code(50)
     for _ in range(5):
         await process.phone().scan(made.slug)
-    odd: Any = await redis.xadd(keys.events(made.workspace), {"now": "1", "events": f"c|{made.id}|wechat|1.2\\.3|"})
+    now = int(START.timestamp() * 1000)
+    odd: Any = await redis.xadd(keys.events(made.workspace), {"now": now, "events": f"c|{made.id}|wechat|1.2\\.3|"})
     with pytest.raises(ValueError, match=f"entry {odd} does not hold events"):
         await process.drain.once(made.workspace)
     assert await told(database, made.workspace) == []
@@ -135,6 +148,7 @@ async def test_a_batch_of_many_slices_is_recorded_whole_or_not_at_all(
     assert await redis.xlen(keys.events(made.workspace)) == 0
 
 
+@pytest.mark.usefixtures("day")
 async def test_a_batch_ends_where_another_life_of_redis_begins(
     process: Process, another_process: Process, code: Make, database: Database, redis: Redis,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,7 +167,7 @@ async def test_a_batch_ends_where_another_life_of_redis_begins(
                 await redis.delete(key)
             await redis.set(keys.epoch(made.workspace), "another life")
             line = f"p|{made.id}|wechat|0...0.0.v|"
-            await redis.xadd(keys.events(made.workspace), {"now": "1790000000000", "events": line})
+            await redis.xadd(keys.events(made.workspace), {"now": int(START.timestamp() * 1000), "events": line})
         return await read_after(*args)
 
     with monkeypatch.context() as patch:
@@ -167,6 +181,41 @@ async def test_a_batch_ends_where_another_life_of_redis_begins(
     assert await redis.xlen(keys.events(made.workspace)) == 0
 
 
+async def test_two_drains_that_meet_a_new_day_do_not_wait_for_each_other(
+    process: Process, another_process: Process, database: Database, redis: Redis, workspace: Workspace,
+    stranger: Workspace, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(draining, "ENTRIES", 1)
+    monkeypatch.setattr(records, "_partitions", set())
+    drains = {workspace.id: process.drain, stranger.id: another_process.drain}
+
+    async def happen(one: WorkspaceId, day: int) -> None:
+        now = int(datetime(2031, 1, day, 12, tzinfo=UTC).timestamp() * 1000)
+        await redis.xadd(keys.events(one), {"now": now, "events": "p|code|wechat|0...0.0.v|"})
+
+    for one, drain in drains.items():
+        await redis.set(keys.epoch(one), "a life")
+        await happen(one, 1)
+        await drain.all_of(one)
+        await happen(one, 1)
+        await happen(one, 2)
+    append, written, both = records.append, 0, asyncio.Event()
+
+    async def together(*args: Any) -> None:
+        nonlocal written
+        await append(*args)
+        written += 1
+        if written == 2:
+            both.set()
+        await both.wait()
+
+    monkeypatch.setattr(records, "append", together)
+    await asyncio.gather(*(drain.all_of(one) for one, drain in drains.items()))
+    for one in drains:
+        assert await told(database, one) == ["p"] * 3
+
+
+@pytest.mark.usefixtures("day")
 async def test_a_batch_reads_no_further_than_it_may(
     process: Process, code: Make, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
