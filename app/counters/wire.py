@@ -5,6 +5,7 @@ what a scan costs (docs/adr/0021-hot-path.md). It still tells where the server i
 """
 
 import asyncio
+import re
 from collections import deque
 from typing import Any, Final, cast
 
@@ -17,7 +18,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 Command = tuple[Any, ...]
 _NO_SCRIPT: Final = "NOSCRIPT "
 # Said by a server that is a master no more: another is, and only a new connection can find it.
-_DEMOTED: Final = ("READONLY ", "MASTERDOWN ")
+_DEMOTED: Final = re.compile(r"(?:^|: -)(?:READONLY|MASTERDOWN) ")
+# Said to a connection, whatever it asked.
+_SHUT_OUT: Final = ("ERR max number of clients", "NOAUTH ", "CLUSTERDOWN ")
 
 
 class Wire:
@@ -155,7 +158,7 @@ class _Line(asyncio.Protocol):
     def _hand_over(self, reply: Any) -> None:
         answer = self._waiting.popleft()
         if isinstance(reply, RedisError):
-            if str(reply).startswith(_DEMOTED):
+            if _DEMOTED.search(str(reply)):
                 self.hang_up()
             if not answer.done():
                 answer.set_exception(reply)
@@ -170,4 +173,6 @@ class _Line(asyncio.Protocol):
 
 
 def _error(text: str) -> RedisError:
+    if text.startswith(_SHUT_OUT):
+        return RedisConnectionError(text)
     return NoScriptError(text) if text.startswith(_NO_SCRIPT) else ResponseError(text)

@@ -63,6 +63,7 @@ class Drain:
             if at is None:
                 return 0
             batch = await self._record(connection, workspace, at)
+        BACKLOG.set(0 if batch and not batch.more else waiting)
         # A stream without an epoch is nobody's yet: publishing a code begins it.
         if batch is None:
             return 0

@@ -164,7 +164,7 @@ def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str 
         Slug(slug),
         browser,
         is_preview(scope["method"], browser, _purposes(headers)),
-        _carried(headers),
+        _carried(scope, headers),
         None if option is None else int(option),
         query.decode("latin-1") if query else "",
         network_of(client[0]) if client else "",
@@ -183,13 +183,15 @@ def _purposes(headers: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): headers[name].decode("latin-1") for name in _PURPOSES & headers.keys()}
 
 
-def _carried(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+def _carried(scope: Scope, headers: Mapping[bytes, bytes]) -> dict[str, str]:
     """Read the tokens a visitor carries; a client without cookies (a mini program) sends his in a header."""
     tokens: dict[str, str] = {}
     if b"x-huoma-seat" in headers:
         tokens[""] = headers[b"x-huoma-seat"].decode("latin-1")
     if b"cookie" in headers:
-        tokens.update(_seat_cookies(headers[b"cookie"].decode("latin-1")))
+        # HTTP/2 may split a cookie header into several, which not every proxy joins again.
+        cookies = b";".join(value for name, value in scope["headers"] if name == b"cookie")
+        tokens.update(_seat_cookies(cookies.decode("latin-1")))
     return tokens
 
 

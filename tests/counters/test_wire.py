@@ -206,6 +206,50 @@ async def test_tls_is_spoken_where_the_address_says_so(servers: Servers, dial: D
             await ECHO.run(dial(f"rediss://127.0.0.1:{relay.port}/0"), ["k"], ["to nobody knows whom"])
 
 
+@asynccontextmanager
+async def refusing(reply: bytes) -> AsyncIterator[tuple[str, list[int]]]:
+    """Be a server that answers whatever it is asked with one refusal; tell where, and who came."""
+    met: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.append(len(met))
+        with suppress(ConnectionError):
+            while await reader.read(65_536):
+                writer.write(reply)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", met
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"-ERR max number of clients reached\r\n",
+        b"-NOAUTH Authentication required.\r\n",
+        b"-CLUSTERDOWN The cluster is down\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+    ],
+)
+async def test_a_server_that_serves_nobody_is_away(dial: Dial, reply: bytes) -> None:
+    async with refusing(reply) as (url, _):
+        with pytest.raises(CountersAway):
+            await ECHO.run(dial(url), ["k"], [1])
+
+
+@pytest.mark.parametrize("said", ["READONLY You", "ERR Error running script (call to f_1): -READONLY You"])
+async def test_a_server_that_is_a_master_no_more_is_left(dial: Dial, said: str) -> None:
+    async with refusing(f"-{said} can't write against a read only replica.\r\n".encode()) as (url, met):
+        wire = dial(url)
+        for _ in range(3):
+            with pytest.raises(CountersAway):
+                await ECHO.run(wire, ["k"], [1])
+    assert len(met) == 3
+
+
 @pytest.fixture
 async def workspace_key(redis: Redis) -> AsyncIterator[str]:
     yield "a count"

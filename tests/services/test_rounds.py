@@ -10,6 +10,7 @@ from app.domain.workspace import Workspace
 from app.parts import Parts
 from app.services import draining
 from app.store.database import Database
+from app.telemetry import BACKLOG
 from tests.conftest import Clock
 from tests.scanning import Make, Process
 from tests.services.test_draining import told, totals
@@ -87,3 +88,11 @@ async def test_after_a_round_that_left_little_the_worker_rests(
         await process.phone().scan(made.slug)
     assert await worker.one_round(parts), "there may be more"
     assert await told(database, made.workspace) == ["c"] * 3
+
+
+async def test_the_backlog_is_told_as_it_is_after_the_round(parts: Parts, process: Process, code: Make) -> None:
+    made = await code(5)
+    await process.phone().scan(made.slug)
+    await worker.one_round(parts)
+    assert made.workspace not in await process.reconciler.unsettled()
+    assert BACKLOG._value.get() == 0

@@ -440,3 +440,15 @@ async def test_a_cookie_of_endless_digits_is_ignored(process: Process, code: Mak
     made = await code(5)
     seen = await process.phone(Cookie="hm_x=1." + "9" * 5000 + ".z").scan(made.slug)
     assert (seen.status, seen.outcome) == (200, "claimed")
+
+
+async def test_a_cookie_header_in_several_pieces_is_read_whole(process: Process, code: Make, redis: Redis) -> None:
+    one, other, phone = await code(5), await code(5), process.phone()
+    await phone.visit(one.slug)
+    await phone.visit(other.slug)
+    pieces = [("cookie", f"{cookie.name}={cookie.value}") for cookie in phone.client.cookies.jar]
+    taken = await one.places(redis)
+    for slug in (one.slug, other.slug):
+        answer = await process.phone().client.get(f"/{slug}", headers=pieces)
+        assert answer.headers["x-huoma-outcome"] == "returned"
+    assert await one.places(redis) == taken
