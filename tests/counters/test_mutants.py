@@ -131,7 +131,8 @@ def must_fail(machine: type[Machine]) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=400,
+                # As many as the rarest story takes; the others end at their first.
+                max_examples=1_500,
                 stateful_step_count=30,
                 deadline=None,
                 database=None,
