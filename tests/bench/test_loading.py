@@ -112,7 +112,7 @@ async def test_a_stall_counts_for_everybody_who_came_meanwhile() -> None:
     async def answer(_path: bytes) -> tuple[int, bytes]:
         number = next(heard)
         if number == 50:
-            asyncio.get_running_loop().call_later(0.3, stalled.set)
+            asyncio.get_running_loop().call_later(0.4, stalled.set)
         if number >= 50:
             await stalled.wait()
         return 200, b""
@@ -120,11 +120,10 @@ async def test_a_stall_counts_for_everybody_who_came_meanwhile() -> None:
     async with server(answer) as url:
         met = await ask_steadily(f"{url}/poster", 1_000, 0.6)
 
-    # Some three hundred of six hundred came during the stall, though only 64 of them could be sent.
+    # Some four hundred of six hundred came during the stall, though only 64 of them could be sent.
     assert met.requests == 600
     assert met.p99_ms > 200
-    # Whoever was sent only after the stall has waited since he was due.
-    assert met.p50_ms > 10
+    assert met.p50_ms > 30
 
 
 async def test_what_is_never_answered_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
