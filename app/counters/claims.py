@@ -1,7 +1,7 @@
 """Put what arrived together before `claim.lua`, and read its verdicts. The only file that knows the script's order."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from redis.asyncio import Redis
 
@@ -58,11 +58,8 @@ class Block(NamedTuple):
     turned: str = "f"
 
 
-class Answer(NamedTuple):
-    """Hold the verdict on one ask, and the seat when it was `claimed`."""
-
-    verdict: Verdict
-    seat: Seat | None
+Answer: TypeAlias = Seat | Verdict
+"""What one ask came to: the seat when it was `claimed`, else the verdict."""
 
 
 class BlockReply(NamedTuple):
@@ -93,37 +90,21 @@ async def settle(
     Cost: one round trip.
     Raises: CountersAway — some or all of it may have been settled; holds nobody learns of come back by themselves.
     """
-    key_names = [
-        keys.events(workspace),
-        keys.adds(workspace, day),
-        keys.adds(workspace, day - 1),
-        keys.due(workspace),
-        keys.freed(workspace, day),
-    ]
+    key_names = [*keys.shared_keys(workspace, day)]
     arguments: list[Argument] = [now_ms, day, len(blocks)]
+    minute = now_ms // 60_000
     for block in blocks:
-        key_names += (*keys.code_keys(workspace, block.code), keys.news(workspace, block.code, now_ms // 60_000))
-        proposal, terms = block.proposal, block.terms
-        arguments += (
-            block.code,
-            block.version,
-            block.seq,
-            proposal.mark if proposal else "",
-            terms.hold_ms,
-            terms.rate,
-            proposal.strategy if proposal else "fill",
-            int(proposal is not None and proposal.complete),
-            block.turned,
-            proposal.why if proposal else "",
-            proposal.rows if proposal else "",
-            "\n".join(block.asks),
-        )
+        code, version, seq, (hold_ms, rate), proposal, asks, turned = block
+        key_names += keys.scanned_keys(workspace, code, minute)
+        offer, rows = (proposal.offer, proposal.rows) if proposal else _NO_OFFER
+        arguments += (f"{code}|{version}|{seq}|{hold_ms}|{rate}|{turned}", offer, rows, "\n".join(asks))
     return [_read(reply) for reply in await CLAIM.run(redis, key_names, arguments)]
 
 
-# Most answers are one of a few: made once, by the digit that `claim.lua` answers with.
-_CLAIMED: Final = Verdict.CLAIMED
-_ANSWERS: Final = {str(int(verdict)): Answer(verdict, None) for verdict in Verdict if verdict is not _CLAIMED}
+# Nothing is offered to those who take nothing.
+_NO_OFFER: Final = ("|fill|0|", "")
+_CLAIMED: Final = str(int(Verdict.CLAIMED))
+_VERDICTS: Final = {str(int(verdict)): verdict for verdict in Verdict}
 
 
 def _read(reply: list[Any]) -> BlockReply:
@@ -133,10 +114,10 @@ def _read(reply: list[Any]) -> BlockReply:
         bool(lost),
         seq,
         bool(resync),
-        [TargetId(t) for t in reopened],
+        cast("list[TargetId]", reopened),
         full,
         capped,
         mark,
-        None if too_many else [AccountId(account) for account in freed],
-        [_ANSWERS.get(verdict) or Answer(_CLAIMED, next(seats)) for verdict in verdicts],
+        None if too_many else cast("list[AccountId]", freed),
+        [next(seats) if verdict == _CLAIMED else _VERDICTS[verdict] for verdict in verdicts],
     )

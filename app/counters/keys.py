@@ -5,6 +5,7 @@ touch them together.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from app.domain.code import CodeId, WorkspaceId
@@ -74,3 +75,15 @@ def code_keys(workspace: WorkspaceId, code: CodeId) -> tuple[str, str, str, str,
 def news(workspace: WorkspaceId, code: CodeId, minute: int) -> str:
     """Name the hash network → seats newly given in one minute (minutes since 1970); kept two minutes."""
     return f"huoma:{{{workspace}}}:code:{code}:news:{minute}"
+
+
+@lru_cache(maxsize=1024)
+def shared_keys(workspace: WorkspaceId, day: int) -> tuple[str, str, str, str, str]:
+    """Name what all scans of a workspace share on a local day: events, adds of it and of the day before, due, freed."""
+    return events(workspace), adds(workspace, day), adds(workspace, day - 1), due(workspace), freed(workspace, day)
+
+
+@lru_cache(maxsize=4096)
+def scanned_keys(workspace: WorkspaceId, code: CodeId, minute: int) -> tuple[str, ...]:
+    """Name what scans of one code touch in one minute: `code_keys` and `news`."""
+    return *code_keys(workspace, code), news(workspace, code, minute)

@@ -65,6 +65,11 @@ class Proposal:
     why: TargetState = TargetState.FULL
 
     @cached_property
+    def offer(self) -> str:
+        """Spell what `claim.lua` is told beside the candidates: mark, strategy, complete, why."""
+        return f"{self.mark}|{self.strategy}|{self.complete:d}|{self.why}"
+
+    @cached_property
     def rows(self) -> str:
         """Spell the candidates as `claim.lua` reads them, a line each: one proposal serves many scans."""
         return "\n".join(f"{c.target}|{c.ceiling}|{c.weight}|{c.account}|{c.cap}|{c.handicap}" for c in self.candidates)

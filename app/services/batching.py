@@ -5,7 +5,8 @@ changed, which is what a roster needs to learn from them.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -16,29 +17,43 @@ from app.counters.claims import Answer, Ask, Block, settle
 from app.counters.wire import Wire
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
-from app.domain.event import EventKind
-from app.domain.rotation import Proposal, terms_of
+from app.domain.rotation import Proposal
 from app.domain.shifts import local_day
 from app.services.recalling import Entry
 from app.telemetry import BATCH_SIZE
 
 BATCH: Final = 256
-# More than this many scans waiting means that Redis is not answering: saying so at once is better than a long queue.
-WAITING_MAX: Final = 8_192
+# More batches than this waiting means that Redis is not answering: saying so at once is better than a long queue.
+WAITING_MAX: Final = 32
 
 
 @dataclass(slots=True)
-class _Errand:
+class _Group:
+    """Hold what is asked of one code under one proposal."""
+
     entry: Entry
     proposal: Proposal | None
-    ask: Ask
-    answer: "asyncio.Future[Answer]"
+    asks: list[Ask] = field(default_factory=list)
+    answers: "list[asyncio.Future[Answer]]" = field(default_factory=list)
+
+    def block(self) -> Block:
+        entry, proposal = self.entry, self.proposal
+        seq = proposal.seq if proposal else entry.roster.seq
+        return Block(entry.code.id, entry.code.version, seq, entry.terms, proposal, self.asks, entry.turned)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Hold what goes in one round trip: groups by what they have in common."""
+
+    groups: dict[tuple[int, int], _Group] = field(default_factory=dict)
+    size: int = 0
 
 
 @dataclass(slots=True)
 class _Lane:
     workspace: WorkspaceId
-    waiting: list[_Errand] = field(default_factory=list)
+    waiting: deque[_Batch] = field(default_factory=deque)
     running: "asyncio.Task[None] | None" = None
 
 
@@ -63,10 +78,21 @@ class Batcher:
         lane = self._lanes.get(workspace)
         if lane is None:
             lane = self._lanes[workspace] = _Lane(workspace)
-        if len(lane.waiting) >= WAITING_MAX:
-            raise CountersAway
+        batch = lane.waiting[-1] if lane.waiting else None
+        if batch is None or batch.size == BATCH:
+            if len(lane.waiting) == WAITING_MAX:
+                raise CountersAway
+            batch = _Batch()
+            lane.waiting.append(batch)
+        # Both are alive as long as their group, so that nothing else can be called the same.
+        kind = id(entry), id(proposal)
+        group = batch.groups.get(kind)
+        if group is None:
+            group = batch.groups[kind] = _Group(entry, proposal)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        lane.waiting.append(_Errand(entry, proposal, ask, answer))
+        group.asks.append(ask)
+        group.answers.append(answer)
+        batch.size += 1
         if lane.running is None:
             # The task begins when every scan that is ready now has queued up behind this one.
             lane.running = asyncio.create_task(self._run(lane))
@@ -74,7 +100,7 @@ class Batcher:
 
     def waiting(self, workspace: WorkspaceId) -> int:
         """Count the asks that wait for the next round trip."""
-        return len(self._lanes[workspace].waiting) if workspace in self._lanes else 0
+        return sum(batch.size for batch in self._lanes[workspace].waiting) if workspace in self._lanes else 0
 
     async def drained(self) -> None:
         """Wait until nothing is under way."""
@@ -83,56 +109,38 @@ class Batcher:
     async def _run(self, lane: _Lane) -> None:
         try:
             while lane.waiting:
-                batch, lane.waiting = lane.waiting[:BATCH], lane.waiting[BATCH:]
-                BATCH_SIZE.observe(len(batch))
+                batch = lane.waiting.popleft()
+                BATCH_SIZE.observe(batch.size)
+                groups = batch.groups.values()
                 # Entries from before and after a change of the zone may meet here; each is settled by its own day.
-                zones = {one.entry.code.time_zone for one in batch}
+                zones = {group.entry.code.time_zone for group in groups}
                 try:
                     for zone in zones:
-                        same = batch if len(zones) == 1 else [e for e in batch if e.entry.code.time_zone == zone]
-                        await self._settle(lane.workspace, same)
-                except CountersAway as error:
-                    # Whoever queued meanwhile would only wait for the same silence.
-                    _fail(batch + lane.waiting, error)
-                    lane.waiting = []
+                        same = [group for group in groups if group.entry.code.time_zone == zone]
+                        await self._settle(lane.workspace, zone, same)
                 except Exception as error:  # noqa: BLE001  # Those who wait are told, and they say it.
-                    _fail(batch + lane.waiting, error)
-                    lane.waiting = []
+                    # Whoever queued meanwhile would only wait for the same silence.
+                    _fail([batch, *lane.waiting], error)
+                    lane.waiting.clear()
         finally:
             # Lanes of workspaces nobody scans are dropped, so that their number stays that of the busy ones.
             lane.running = None
             del self._lanes[lane.workspace]
 
-    async def _settle(self, workspace: WorkspaceId, batch: Sequence[_Errand]) -> None:
-        groups: dict[tuple[int, int], list[_Errand]] = {}
-        for errand in batch:
-            groups.setdefault((id(errand.entry), id(errand.proposal)), []).append(errand)
-        blocks = []
-        for errands in groups.values():
-            entry, proposal = errands[0].entry, errands[0].proposal
-            code = entry.code
-            blocks.append(
-                Block(
-                    code.id,
-                    code.version,
-                    proposal.seq if proposal else entry.roster.seq,
-                    terms_of(code),
-                    proposal,
-                    [e.ask for e in errands],
-                    (EventKind.FALLBACK if code.fallback else EventKind.FULL).value,
-                )
-            )
+    async def _settle(self, workspace: WorkspaceId, zone: str, groups: Sequence[_Group]) -> None:
         now = self._clock()
-        zone = batch[0].entry.code.time_zone
+        blocks = [group.block() for group in groups]
         replies = await settle(self._redis, workspace, int(now.timestamp() * 1000), local_day(now, zone), blocks)
-        for errands, reply in zip(groups.values(), replies, strict=True):
-            errands[0].entry.learn(errands[0].proposal, reply)
-            for errand, answer in zip(errands, reply.answers, strict=True):
-                if not errand.answer.done():
-                    errand.answer.set_result(answer)
+        for group, reply in zip(groups, replies, strict=True):
+            group.entry.learn(group.proposal, reply)
+            for waiting, answer in zip(group.answers, reply.answers, strict=True):
+                if not waiting.done():
+                    waiting.set_result(answer)
 
 
-def _fail(errands: Sequence[_Errand], error: Exception) -> None:
-    for errand in errands:
-        if not errand.answer.done():
-            errand.answer.set_exception(error)
+def _fail(batches: Iterable[_Batch], error: Exception) -> None:
+    for batch in batches:
+        for group in batch.groups.values():
+            for waiting in group.answers:
+                if not waiting.done():
+                    waiting.set_exception(error)

@@ -18,9 +18,10 @@ from app.counters.counts import Places
 from app.counters.server import away
 from app.domain.code import AccountId, Code, CodeId, Slug, TargetId, WorkspaceId
 from app.domain.errors import StoreAway
+from app.domain.event import EventKind
 from app.domain.rest import Rest
 from app.domain.roster import Roster
-from app.domain.rotation import Proposal, Verdict, propose
+from app.domain.rotation import Proposal, Verdict, propose, terms_of
 from app.domain.shifts import local_day
 from app.services.draining import Drain
 from app.store import rests
@@ -36,6 +37,7 @@ UNKNOWN_FOR: Final = timedelta(seconds=60)
 UNKNOWN_MAX: Final = 10_000
 # Each attempt that fails means that an edit or a rebuild came between reading and publishing.
 _ATTEMPTS: Final = 20
+_STALE: Final = Verdict.STALE
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -101,6 +103,9 @@ class Entry:
         self.code = code
         self.roster = roster
         self.outdated = False
+        self.terms = terms_of(code)
+        # How a visitor is counted for whom nobody has room.
+        self.turned = (EventKind.FALLBACK if code.fallback else EventKind.FULL).value
         self._proposal: Proposal | None = None
 
     def proposal(self, now: datetime) -> Proposal:
@@ -113,7 +118,7 @@ class Entry:
     def learn(self, proposal: Proposal | None, reply: BlockReply) -> None:
         """Take in what the counters told along with their verdicts."""
         # A version is in force for all of them or for none.
-        if reply.lost or reply.resync or (reply.answers and reply.answers[0].verdict is Verdict.STALE):
+        if reply.lost or reply.resync or (reply.answers and reply.answers[0] is _STALE):
             self.outdated = True
         if reply.reopened:
             self.roster.reopened(reply.reopened, reply.seq)

@@ -165,7 +165,7 @@ class Scanner:
                 return outcome
             if isinstance(noted, BaseException):
                 raise noted
-            if noted.verdict is Verdict.NOTED:
+            if noted is Verdict.NOTED:
                 return outcome
             try:
                 entry = await self._recaller.reread(entry)
@@ -210,7 +210,7 @@ class Scanner:
         if declined is not None:
             kind, detail, outcome = declined
             answer = await self._batcher.ask(entry, None, note(kind, way.channel, "", client, detail))
-            if answer.verdict is not Verdict.NOTED:
+            if answer is not Verdict.NOTED:
                 return None
             return await self._fall_back(way, code) if kind is EventKind.FALLBACK else outcome
         claimed = quest.claimed
@@ -218,10 +218,10 @@ class Scanner:
         if claimed and target:
             ask = return_to(claimed.seat, client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
-            if answer.verdict is Verdict.GONE:
+            if answer is Verdict.GONE:
                 # The hold went back while he was away: he gets the same target again if it has room.
                 quest.claimed, quest.lost = None, claimed.seat.target
-            returned = answer.verdict is Verdict.RETURNED
+            returned = answer is Verdict.RETURNED
             return Given(code, target, claimed, returned=True, slug=way.slug) if returned else None
         return await self._claim(entry, quest, now)
 
@@ -242,14 +242,14 @@ class Scanner:
             # Adds come back faster than we can ask: what was heard a round trip ago must do.
             proposal = replace(proposal, mark="")
         answer = await self._batcher.ask(entry, proposal, ask)
-        if answer.seat is not None:
-            target = code.targets[code.index[answer.seat.target]]
+        if isinstance(answer, Seat):
+            target = code.targets[code.index[answer.target]]
             # Whoever is sent on by a link has seen all there is to see.
-            place = Claimed(answer.seat, code.kind is _LINK, issued_at=int(now.timestamp()))
+            place = Claimed(answer, code.kind is _LINK, int(now.timestamp()))
             return Given(code, target, place, returned=False, slug=way.slug)
-        if answer.verdict is Verdict.LIMITED:
+        if answer is Verdict.LIMITED:
             return Limited(code, 60 - now.second)
-        if answer.verdict is Verdict.FULL:
+        if answer is Verdict.FULL:
             return await self._fall_back(way, code)
         return None
 
@@ -309,11 +309,11 @@ class Scanner:
                 return None
             ask = see_place(claimed.seat, way.visit.browser.client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
-            if answer.verdict in (Verdict.SEEN, Verdict.RETURNED):
+            if answer in (Verdict.SEEN, Verdict.RETURNED):
                 proven = Claimed(claimed.seat, proven=True, issued_at=claimed.issued_at)
-                returned = answer.verdict is Verdict.RETURNED
+                returned = answer is Verdict.RETURNED
                 return Given(entry.code, target, proven, returned=returned, slug=way.slug)
-            if answer.verdict is Verdict.GONE:
+            if answer is Verdict.GONE:
                 return None
             entry = await self._recaller.reread(entry)
         return None

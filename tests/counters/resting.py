@@ -77,7 +77,7 @@ class RestingMachine(Machine):
         assert life.run(life.redis.exists(*names)) == 0
         told = self.kinds()
         reply = life.settle(None, claims.note("p", 0, "v", "wechat"))
-        assert (reply.lost, reply.answers) == (True, [claims.Answer(Verdict.STALE, None)])
+        assert (reply.lost, reply.answers) == (True, [Verdict.STALE])
         assert life.run(counts.rebase(life.redis, life.workspace, life.code, TARGETS[0], 1, at(life.now_ms))) is None
         assert self.kinds() == told
 

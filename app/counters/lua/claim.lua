@@ -3,13 +3,14 @@
 -- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due | 5 freed (accounts given an add back today)
 --        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute)
 -- ARGV   now (ms) | today (days since 1970) | codes (count)
---        then a code: id | version | seq | mark (up to which it has heard of adds given back; '' where no account is
---          involved) | hold (ms; 0: a place is kept at once) | rate (new seats of one network a minute; 0: no bound)
---          | strategy (fill, balance, random) | complete (1: no live target was left out) | turned (event kind when
---          nobody has room) | why (its detail) | candidates | asks; these two are a line each, their fields between `|`
---          a candidate: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
+--        then four lines a code, their fields between `|`:
+--          the code: id | version | seq | hold (ms; 0: a place is kept at once) | rate (new seats of one network a
+--            minute; 0: no bound) | turned (event kind when nobody has room)
+--          the offer: mark (up to which it has heard of adds given back; '' where no account is involved)
+--            | strategy (fill, balance, random) | complete (1: no live target was left out) | why (detail of turned)
+--          candidates, a line each: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
 --            | handicap (places)
---          an ask: verb | text | client | extra | detail
+--          asks, a line each: verb | text | client | extra | detail
 --            c  text = channel.visitor, extra = chance in [0,1), a blank, network    take a place
 --            r  text = seat, extra = 1 when proven                 come back to a place
 --            s  text = seat, extra = 1 when proven                 see the QR: the place is kept
@@ -24,6 +25,8 @@
 --        1 XADD a call. Targets of the code beyond the candidates cost nothing.
 
 local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+local CODE = '([^|]*)|([^|]*)|(%d+)|(%d+)|(%d+)|(.*)'
+local OFFER = '([^|]*)|(%l+)|(%d)|(.*)'
 local CANDIDATE = '([^|\n]*)|(%d+)|(%d+)|([^|\n]*)|(%d+)|(%-?%d+)'
 local ASK = '(%l)|([^|\n]*)|([^|\n]*)|([^|\n]*)|([^|\n]*)'
 local RELEASES, REOPENED, FREED, NEWS, ADDS = 100, 1000, 1000, 120000, 259200000
@@ -125,11 +128,11 @@ for c = 1, codes do
   local key = 5 + (c - 1) * 6
   local meta, counts, holds, seen, reopened = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4], KEYS[key + 5]
   local news_key = KEYS[key + 6]
-  local code, version, known = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local mark, hold, rate, strategy = ARGV[at + 4], tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7]
-  local complete, turned, why = ARGV[at + 8] == '1', ARGV[at + 9], ARGV[at + 10]
-  local offers, asks = ARGV[at + 11], ARGV[at + 12]
-  at = at + 12
+  local code, version, known, hold, rate, turned = string.match(ARGV[at + 1], CODE)
+  local mark, strategy, complete, why = string.match(ARGV[at + 2], OFFER)
+  local offers, asks = ARGV[at + 3], ARGV[at + 4]
+  at = at + 4
+  known, hold, rate, complete = tonumber(known), tonumber(hold), tonumber(rate), complete == '1'
 
   local state = redis.call('HMGET', meta, 'state', 'seats', 'seq', 'floor', 'base')
   local seats, seq, floor, base = tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), tonumber(state[5])
