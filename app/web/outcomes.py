@@ -33,9 +33,10 @@ FULL_RETRY_SECONDS: Final = 60
 AWAY_RETRY_SECONDS: Final = 3
 
 Headers = list[tuple[bytes, bytes]]
+# A redirect has no body and says no more than this: servers work long on every header.
+UNKEPT: Final = pages.UNKEPT
 NO_STORE: Final[Headers] = [
-    (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
-    (b"pragma", b"no-cache"),
+    UNKEPT,
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]

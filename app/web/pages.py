@@ -131,28 +131,21 @@ def _source(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
+# WeChat keeps pages that say less. Source: docs/facts.md §4, read 2026-11-21.
+UNKEPT: Final = (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0")
 _POLICY: Final = (
     f"default-src 'none'; img-src 'self'; style-src {_source(_STYLE)}; script-src {_source(_SCRIPT)}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
-def _headers(language: Language) -> tuple[tuple[bytes, bytes], ...]:
-    return (
-        (b"content-type", b"text/html; charset=utf-8"),
-        (b"content-language", _LANG[language].encode()),
-        (b"content-security-policy", _POLICY.encode()),
-        # WeChat keeps pages that say less. Source: docs/facts.md §4, read 2026-11-21.
-        (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
-        (b"pragma", b"no-cache"),
-        (b"vary", b"Accept-Language"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"x-robots-tag", b"noindex"),
-    )
-
-
-HEADERS: Final = MappingProxyType({language: _headers(language) for language in Language})
+HEADERS: Final = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", _POLICY.encode()),
+    UNKEPT,
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 """The headers of every page, as ASGI wants them: lower-case names, bytes; content-length is the sender's."""
 
 

@@ -16,7 +16,7 @@ from app.services.scanning import Scanner
 from app.services.showing import Pictures, placeholder
 from app.telemetry import SCANS, say
 from app.web import pages
-from app.web.outcomes import NO_STORE, OUTCOMES, Head, Headers, head_of, html_of, json_of, redirect_of
+from app.web.outcomes import NO_STORE, OUTCOMES, UNKEPT, Head, Headers, head_of, html_of, json_of, redirect_of
 
 _SLUG: Final = rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}"
 _PAGE: Final = re.compile(rf"/({_SLUG})(?:/([0-9]{{1,6}}))?/?")
@@ -88,18 +88,19 @@ class ScanApp:
         tokens = self._scanner.tokens(outcome) if isinstance(outcome, Given) else _NO_TOKENS
         token = tokens[outcome.code.id] if isinstance(outcome, Given) else None
         head = head_of(outcome)
-        status, extra, body = head.status, [*NO_STORE], b""
-        if _wants_json(headers.get(b"accept", b"")):
+        status, body = head.status, b""
+        extra: Headers
+        if _wants_json(headers):
             body = json_of(visit, outcome, token, self._public_url)
-            extra.append((b"content-type", b"application/json"))
+            extra = [*NO_STORE, (b"content-type", b"application/json")]
         elif (goal := redirect_of(visit, outcome)) is not None:
             # Never 301 or 308, which phones remember for ever.
             status = 302
-            extra.append((b"location", goal.encode()))
+            extra = [UNKEPT, (b"location", goal.encode())]
         else:
             language = pages.read_language(headers.get(b"accept-language", b"").decode("latin-1"))
             body = html_of(visit, outcome, token, language, self._public_url)
-            extra = [*pages.HEADERS[language]]
+            extra = [*pages.HEADERS]
         if isinstance(outcome, Given):
             extra += self._cookies(visit, outcome.code.sticky_days, tokens)
         return _Reply(status, head, extra, body)
@@ -208,15 +209,15 @@ def _issued_at(carried: tuple[str, str]) -> int:
     return int(parts[1]) if len(parts) == 3 and len(parts[1]) < 16 and parts[1].isdecimal() else 0
 
 
-def _wants_json(accept: bytes) -> bool:
-    return b"application/json" in accept and b"text/html" not in accept
+def _wants_json(headers: Mapping[bytes, bytes]) -> bool:
+    accept = headers.get(b"accept")
+    return accept is not None and b"application/json" in accept and b"text/html" not in accept
 
 
 async def _send(scope: Scope, send: Send, reply: "_Reply") -> None:
-    head, body = reply.head, reply.body
-    headers = reply.headers
-    headers.append((b"content-length", b"%d" % len(body)))
+    _, head, headers, body = reply
     headers.append((b"x-huoma-outcome", head.outcome.encode()))
+    headers.append((b"content-length", b"%d" % len(body)))
     if head.retry_seconds:
         headers.append((b"retry-after", b"%d" % head.retry_seconds))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -48,7 +48,7 @@ def site(body: bytes, language: Language = Language.ZH, image: bytes | None = No
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         status, headers, content = 404, [(b"content-type", b"text/plain")], b""
         if scope["path"] == "/":
-            status, headers, content = 200, list(pages.HEADERS[language]), body
+            status, headers, content = 200, list(pages.HEADERS), body
         elif scope["path"] == "/code.png" and image is not None:
             status, headers, content = 200, [(b"content-type", b"image/png")], image
         elif scope["path"] == "/favicon.ico":
