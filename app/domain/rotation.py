@@ -197,8 +197,6 @@ class Ledger:
         if terms.hold_ms:
             self.held[one.target] = self.held.get(one.target, 0) + 1
             self.holds[seat] = now_ms + terms.hold_ms
-        else:
-            self.seen.add(seat.number)
         return seat
 
     def adds_on(self, day: int) -> dict[AccountId, int]:

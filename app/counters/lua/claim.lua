@@ -4,8 +4,8 @@
 --        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute)
 -- ARGV   now (ms) | today (days since 1970) | codes (count)
 --        then four lines a code, their fields between `|`:
---          the code: id | version | seq | hold (ms; 0: a place is kept at once) | rate (new seats of one network a
---            minute; 0: no bound) | turned (event kind when nobody has room)
+--          the code: id | version | seq | hold (ms; 0: a place is kept at once, and its token proves it)
+--            | rate (new seats of one network a minute; 0: no bound) | turned (event kind when nobody has room)
 --          the offer: mark (up to which it has heard of adds given back; '' where no account is involved)
 --            | strategy (fill, balance, random) | complete (1: no live target was left out) | why (detail of turned)
 --          candidates, a line each: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
@@ -133,6 +133,8 @@ for c = 1, codes do
   local offers, asks = ARGV[at + 3], ARGV[at + 4]
   at = at + 4
   known, hold, rate, complete = tonumber(known), tonumber(hold), tonumber(rate), complete == '1'
+  -- Spelt once: Redis spells a number anew for every seat.
+  local deadline = tostring(now + hold)
 
   local state = redis.call('HMGET', meta, 'state', 'seats', 'seq', 'floor', 'base')
   local seats, seq, floor, base = tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), tonumber(state[5])
@@ -219,10 +221,8 @@ for c = 1, codes do
     add(one.account, today, 1)
     if hold > 0 then
       bump(held, one.target, 1)
-      held_now[#held_now + 1] = now + hold
+      held_now[#held_now + 1] = deadline
       held_now[#held_now + 1] = seat
-    else
-      redis.call('SETBIT', seen, next_seat - base - 1, 1)
     end
     record(hold > 0 and 'c' or 't', code, client, seat, detail)
     given[#given + 1] = seat
