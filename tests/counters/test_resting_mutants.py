@@ -41,6 +41,18 @@ PUBLISH_MUTANTS = [
     ("the word of a rebuild stays", "redis.call('HDEL', KEYS[1], 'dropped')", ""),
     ("a rest is laid on what is counted", "local lost = not state[2]", "local lost = not state[2] or ARGV[14] ~= ''"),
 ]  # fmt: skip
+# As in `test_mutants`.
+LUCKY = {
+    "a head count is forgotten": 2,
+    "a seat given meanwhile is forgotten": 1,
+    "an earlier attempt comes about": 1,
+    "the base is lost": 2,
+    "the base is the last seat": 2,
+    "the word of a rebuild goes": 2,
+    "the word of a rebuild stays": 2,
+    "what was seen does not come back": 2,
+    "who missed a re-opening is not told": 5,
+}
 ALL = [
     (place, script, *one)
     for place, script, mutants in (
@@ -52,17 +64,16 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("place", "script", "old", "new"), [(*m[:2], *m[3:]) for m in ALL], ids=[f"{m[1].name}: {m[2]}" for m in ALL]
-)
+@pytest.mark.parametrize(("place", "script", "name", "old", "new"), ALL, ids=[f"{m[1].name}: {m[2]}" for m in ALL])
 def test_the_machine_kills_a_mutant_of_resting(
     resting_machine: type[RestingMachine],
     monkeypatch: pytest.MonkeyPatch,
     place: ModuleType,
     script: scripts.Script,
+    name: str,
     old: str,
     new: str,
 ) -> None:
     assert script.text.count(old) == 1
     monkeypatch.setattr(place, script.name.upper(), mutant(script, old, new))
-    must_fail(resting_machine)
+    must_fail(resting_machine, LUCKY.get(name))
