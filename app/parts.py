@@ -11,6 +11,7 @@ from app.services.draining import Drain
 from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
 from app.services.resting import Rester
+from app.services.sifting import SieveMaker
 from app.settings import Settings
 from app.store.database import Database
 
@@ -30,6 +31,7 @@ class Parts:
     recaller: Recaller
     reconciler: Reconciler
     rester: Rester
+    sieve: SieveMaker
     clock: Callable[[], datetime]
 
     async def close(self) -> None:
@@ -55,4 +57,5 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now) -> 
     recaller = Recaller(database, redis, drain, clock, slugs=settings.slugs_remembered, codes=settings.codes_remembered)
     reconciler = Reconciler(database, redis, drain, recaller, clock)
     rester = Rester(database, redis, after_seconds=settings.rest_after_seconds)
-    return Parts(database, redis, drain, recaller, reconciler, rester, clock)
+    sieve = SieveMaker(database, redis)
+    return Parts(database, redis, drain, recaller, reconciler, rester, sieve, clock)

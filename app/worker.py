@@ -15,10 +15,24 @@ from app.settings import Settings
 # entries costs little more than to record one.
 IDLE_SECONDS = 0.2
 AWAY_SECONDS = 1.0
+# How long is waited between two looks for what is not urgent and may take long.
+CHORES_SECONDS = 1.0
 
 
 async def run(parts: Parts, stop: asyncio.Event) -> None:
     """Work until `stop`; then record what has happened so far, and return."""
+    chores = asyncio.create_task(_do_chores(parts, stop))
+    try:
+        await _work(parts, stop)
+    finally:
+        chores.cancel()
+        await asyncio.wait([chores])
+    with contextlib.suppress(CountersAway, StoreAway):
+        for workspace in await parts.drain.workspaces():
+            await parts.drain.all_of(workspace)
+
+
+async def _work(parts: Parts, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             busy = await one_round(parts)
@@ -28,9 +42,26 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
             continue
         if not busy:
             await _sleep(stop, IDLE_SECONDS)
-    with contextlib.suppress(CountersAway, StoreAway):
-        for workspace in await parts.drain.workspaces():
-            await parts.drain.all_of(workspace)
+
+
+async def _do_chores(parts: Parts, stop: asyncio.Event) -> None:
+    """Do beside the work what the work must not wait for, until cancelled: half of it may be done at any time."""
+    while not stop.is_set():
+        await chores(parts)
+        await _sleep(stop, CHORES_SECONDS)
+
+
+async def chores(parts: Parts) -> None:
+    """Do each chore once, if there is anything to do."""
+    for chore in (parts.sieve.keep,):
+        # Who is away is told by the work beside this.
+        with contextlib.suppress(CountersAway, StoreAway):
+            try:
+                await chore()
+            except (CountersAway, StoreAway):
+                raise
+            except Exception as error:  # noqa: BLE001  # What ails one chore must not keep the others from being done.
+                telemetry.say("chore_left_undone", level=logging.ERROR, error=error)
 
 
 async def one_round(parts: Parts) -> bool:

@@ -13,8 +13,14 @@ from app.domain.code import CodeId, WorkspaceId
 # The field of `adds` that counts what was given back; no account is called so.
 FREED = ":freed"
 
-# Counts slugs that marketers chose, so that a process knows when "unknown slug" may have become wrong.
-SLUGS_MADE = "huoma:slugs:made"
+# What is known of all slugs: a hash and two strings. The tag is no workspace's, and keeps the three in one slot.
+# The hash: life (of the server in which the sieve was made), size (bits), slugs (about as many as are in it), made (how
+# often a chosen slug was made), and draft, draft_size, draft_life of one that is being made.
+SIEVE_HEAD = "huoma:{slugs}:head"
+# The bits by which slugs that were made are told from most that never were.
+SIEVE = "huoma:{slugs}:sieve"
+# The sieve that is being made; kept a minute without news.
+SIEVE_DRAFT = "huoma:{slugs}:draft"
 
 # Matches the meta of every code that is in Redis; `META` reads workspace and code out of one.
 METAS = "huoma:{*}:code:*:meta"

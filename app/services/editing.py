@@ -13,11 +13,11 @@ from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
 
-from app.counters import keys, versions
-from app.counters.server import away
+from app.counters import sieve, versions
 from app.domain import ids, limits
 from app.domain.code import SLUG_ALPHABET, CodeId, Slug, check_slug
 from app.domain.errors import CountersAway, Refusal, StoreAway
+from app.services import sifting
 from app.services.once import Once
 from app.store import codes
 from app.store.codes import CodeRecord
@@ -106,12 +106,15 @@ class Editing:
         """Put a new code in force."""
         await self._try(self._publisher.introduce, code)
 
+    async def print_slug(self, tx: Writing, slug: Slug) -> None:
+        """Let scans know a slug, before the transaction that makes it ends. Raises: as `sifting.print_slug`."""
+        await sifting.print_slug(tx, self.redis, slug)
+
     async def announce_slug(self) -> None:
         """Make processes that remember a chosen slug as unknown ask again."""
         # Should Redis be away they cannot serve it anyhow, and the slug is there: the request must not fail.
         try:
-            with away():
-                await self.redis.incr(keys.SLUGS_MADE)
+            await sieve.announce(self.redis)
         except CountersAway as error:
             say("chosen_slug_not_announced", error=error)
 

@@ -50,7 +50,7 @@ class CodeEditor:
         """Create a code, under the slug it asks for or one of our own.
 
         Raises: Refusal `bad_slug`, `reserved_slug`, `slug_taken`, as `accept_fallback`, `check_fallback` and
-        `check_access`; StoreAway.
+        `check_access`; StoreAway; CountersAway — nothing was made.
         """
         if draft.fallback is not None:
             draft = replace(draft, fallback=accept_fallback(draft.fallback, self._public_url))
@@ -108,6 +108,7 @@ class CodeEditor:
                     raise _SlugTaken
                 await check_fallback(tx, code)
                 await once.keep(tx, code)
+                await self._editing.print_slug(tx, code.slug)
             return True
         return False
 

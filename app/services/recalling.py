@@ -12,10 +12,9 @@ from typing import Final, Generic, TypeVar
 
 from redis.asyncio import Redis
 
-from app.counters import counts, keys, versions
+from app.counters import counts, versions
 from app.counters.claims import BlockReply
 from app.counters.counts import Places
-from app.counters.server import away
 from app.domain.code import AccountId, Code, CodeId, Slug, TargetId, WorkspaceId
 from app.domain.errors import StoreAway
 from app.domain.event import EventKind
@@ -24,6 +23,7 @@ from app.domain.roster import Roster
 from app.domain.rotation import Proposal, Verdict, propose, terms_of
 from app.domain.shifts import local_day
 from app.services.draining import Drain
+from app.services.sifting import Sifter
 from app.store import rests
 from app.store.database import Database, Writing
 from app.store.records import adds_of, lock_position
@@ -35,6 +35,9 @@ from app.telemetry import WOKEN
 SEAT_GAP: Final = 100_000
 UNKNOWN_FOR: Final = timedelta(seconds=60)
 UNKNOWN_MAX: Final = 10_000
+# Slugs that the record is asked for at once, and that may wait to be: with no sieve, everything that is tried out.
+LOOKUPS: Final = 2
+LOOKUPS_WAITING: Final = 1_000
 # Each attempt that fails means that an edit or a rebuild came between reading and publishing.
 _ATTEMPTS: Final = 20
 _STALE: Final = Verdict.STALE
@@ -45,12 +48,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Remember that a slug stood for nothing when so many chosen slugs had been made.
+    """Remember that a slug which passes the sieve stood for nothing under a mark of it.
 
     Units: believed before `until` (aware UTC) only: Redis may have been away when a slug was to be announced.
     """
 
-    slugs_made: int
+    mark: str
     until: datetime
 
 
@@ -160,21 +163,18 @@ class Recaller:
         self._slugs: Memory[Slug, Printed | None] = Memory(slugs, self._find_slug)
         # Apart from the others, so that no number of made-up slugs can push a real one out.
         self._unknown: OrderedDict[Slug, Unknown] = OrderedDict()
+        self._sifter = Sifter(redis)
+        self._lookups = asyncio.Semaphore(LOOKUPS)
+        self._looking = 0
         self._codes: Memory[CodeId, Entry] = Memory(codes, self._read_entry)
 
     async def slug(self, slug: Slug) -> Printed | None:
         """Tell what a slug stands for; None when it was never given.
 
-        Cost: nothing for a known slug; one Redis round trip for one known to be unknown; else one query.
+        Cost: nothing for a known slug; else one Redis round trip, shared; and one query when the sieve lets it pass.
         Raises: StoreAway, CountersAway.
         """
-        found = self._slugs.peek(slug)
-        if found is not None:
-            return found
-        unknown = self._unknown.get(slug)
-        if unknown and self._clock() < unknown.until and unknown.slugs_made == await self._slugs_made():
-            return None
-        return await self._slugs.fetch(slug)
+        return self._slugs.peek(slug) or await self._slugs.fetch(slug)
 
     def known(self, slug: Slug) -> tuple[Printed, Entry] | None:
         """Recall a slug and its code at once; None when somebody has to be asked, or the code is closed."""
@@ -221,21 +221,30 @@ class Recaller:
         """
         await self._read_entry(code, new=True)
 
-    async def _slugs_made(self) -> int:
-        with away():
-            return int(await self._redis.get(keys.SLUGS_MADE) or 0)
-
     async def _find_slug(self, slug: Slug) -> Printed | None:
-        # Asked before the record is: a slug made in between counts as one more than we know.
-        made = await self._slugs_made()
-        async with self._database.reading() as connection:
-            found = await find_slug(connection, slug)
+        # Asked before the record is: a slug made in between changes the mark.
+        sifted = await self._sifter.ask(slug)
+        unknown = self._unknown.get(slug)
+        if not sifted.may_be or (unknown and self._clock() < unknown.until and unknown.mark == sifted.mark):
+            return None
+        found = await self._look_up(slug)
         if found is None:
-            self._unknown[slug] = Unknown(made, self._clock() + UNKNOWN_FOR)
+            self._unknown[slug] = Unknown(sifted.mark, self._clock() + UNKNOWN_FOR)
             self._unknown.move_to_end(slug)
             if len(self._unknown) > UNKNOWN_MAX:
                 self._unknown.popitem(last=False)
         return found
+
+    async def _look_up(self, slug: Slug) -> Printed | None:
+        """Ask the record for a slug, not for too many at once: what edits and reads codes needs it, too."""
+        if self._looking >= LOOKUPS_WAITING:
+            raise StoreAway
+        self._looking += 1
+        try:
+            async with self._lookups, self._database.reading() as connection:
+                return await find_slug(connection, slug)
+        finally:
+            self._looking -= 1
 
     async def _read_entry(self, code_id: CodeId, *, new: bool = False) -> Entry:
         workspace = await self._workspace_of(code_id)

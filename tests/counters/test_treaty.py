@@ -29,7 +29,7 @@ def test_a_script_touches_no_key_but_those_it_is_given(name: str) -> None:
     body = _body(name)
     spelled = re.findall(r"redis\.call\('(\w+)', ([^,)]+)", body)
     assert spelled
-    given = {"KEYS[", "meta", "counts", "holds", "seen", "reopened", "news_key", "adds_key[day]"}
+    given = {"KEYS[", "meta", "counts", "holds", "seen", "reopened", "news_key", "adds_key[day]", "sieve"}
     assert [key for _, key in spelled if not any(key.startswith(name) for name in given)] == []
 
 

@@ -25,7 +25,7 @@ _REFUSALS = (
     "",
     status_code=201,
     summary="Create a live code",
-    responses=problems(*_REFUSALS, "bad_slug", "reserved_slug", "slug_taken", "idempotency"),
+    responses=problems(*_REFUSALS, "bad_slug", "reserved_slug", "slug_taken", "idempotency", "counters_away"),
 )
 async def create_code(body: NewCode, context: Context, caller: Writing, ask: Repeating, response: Response) -> CodeOut:
     """Create a code and the URL that is printed. Its kind and its slug never change.

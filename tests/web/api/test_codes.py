@@ -203,6 +203,7 @@ async def test_nothing_is_edited_while_processes_cannot_be_told(
     )
     async with client(context, await key_to(context, workspace, Scope.ADMIN)) as blind:
         for response in (
+            await blind.post("/codes", json={"name": "n", "kind": "group", "slug": f"blind-{code['slug']}"}),
             await blind.patch(f"/codes/{code['id']}", json={"name": "anders"}),
             await blind.patch(f"/codes/{code['id']}", json={"fallback": {"code_id": menu["id"]}}),
             await blind.put(f"/codes/{menu['id']}/options", json={"options": [{"label": "o", "code_id": code["id"]}]}),
@@ -219,6 +220,7 @@ async def test_nothing_is_edited_while_processes_cannot_be_told(
         ):
             refused(response, 503, "counters_away")
             assert int(response.headers["retry-after"]) > 0
+    assert {one["id"] for one in done(await api.get("/codes"))["items"]} == {code["id"], menu["id"]}
     there = done(await api.get(f"/codes/{code['id']}"))
     assert (there["name"], there["fallback"]) == (code["name"], None)
     assert done(await api.get(f"/codes/{menu['id']}/options")) == {"options": []}

@@ -1,0 +1,47 @@
+"""Read every slug there is, and let who reads them wait for those that are just being made."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import sqlalchemy as sa
+
+from app.domain.code import Slug
+from app.store.database import Database, Writing
+from app.store.tables import slugs
+
+# Read at a time: some tens of ms.
+_PAGE: Final = 10_000
+_MAKING: Final = sa.func.hashtext("huoma slugs")
+
+
+async def make(tx: Writing) -> None:
+    """Say that this transaction makes a slug. Raises: StoreAway."""
+    await tx.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_MAKING)))
+
+
+async def made(tx: Writing) -> None:
+    """Wait until every slug that is being made is, or never will be; others wait meanwhile.
+
+    Raises: StoreAway; DBAPIError — somebody takes more than two seconds to make one.
+    """
+    await tx.execute(sa.text("set local lock_timeout = '2s'"))
+    await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
+
+
+async def count(database: Database) -> int:
+    """Count all slugs. Raises: StoreAway."""
+    async with database.reading() as connection:
+        return await connection.scalar(sa.select(sa.func.count()).select_from(slugs)) or 0
+
+
+async def pages(database: Database) -> AsyncIterator[list[Slug]]:
+    """Read all slugs that were made when it began, a page at a time, and perhaps later ones. Raises: StoreAway."""
+    last = ""
+    while True:
+        query = sa.select(slugs.c.slug).where(slugs.c.slug > last).order_by(slugs.c.slug).limit(_PAGE)
+        async with database.reading() as connection:
+            page = [Slug(row[0]) for row in await connection.execute(query)]
+        if not page:
+            return
+        yield page
+        last = page[-1]
