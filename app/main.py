@@ -45,6 +45,7 @@ class Web:
                 reader=self.reader,
                 public_url=settings.url,
                 clock=clock,
+                pseudonyms=self.parts.pseudonyms,
             )
         )
         install_operations(api, self.parts.database, self.parts.redis)

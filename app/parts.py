@@ -1,13 +1,16 @@
 """Put together what every process is made of: servers, drain, memory. Knows no web, so that tools start quickly."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
 from app.counters.server import connect
+from app.domain.pseudonym import Pseudonyms
+from app.services.ageing import Ager
 from app.services.draining import Drain
+from app.services.erasing import Eraser
 from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
 from app.services.resting import Rester
@@ -31,8 +34,10 @@ class Parts:
     recaller: Recaller
     reconciler: Reconciler
     rester: Rester
-    sieve: SieveMaker
     clock: Callable[[], datetime]
+    pseudonyms: Pseudonyms = field(default_factory=lambda: Pseudonyms(tuple))
+    # What a worker does beside its rounds.
+    chores: Sequence[Callable[[], Awaitable[object]]] = ()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -53,9 +58,13 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now) -> 
         connections=settings.redis_connections,
         timeout_seconds=settings.redis_timeout_seconds,
     )
-    drain = Drain(database, redis)
+    pseudonyms = Pseudonyms(settings.secrets)
+    drain = Drain(database, redis, pseudonyms)
     recaller = Recaller(database, redis, drain, clock, slugs=settings.slugs_remembered, codes=settings.codes_remembered)
     reconciler = Reconciler(database, redis, drain, recaller, clock)
     rester = Rester(database, redis, after_seconds=settings.rest_after_seconds)
     sieve = SieveMaker(database, redis)
-    return Parts(database, redis, drain, recaller, reconciler, rester, sieve, clock)
+    ager = Ager(database, clock, days=settings.events_days)
+    eraser = Eraser(database, redis, pseudonyms)
+    chores = (sieve.keep, eraser.some, ager.some)
+    return Parts(database, redis, drain, recaller, reconciler, rester, clock, pseudonyms, chores)

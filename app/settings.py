@@ -55,6 +55,7 @@ class Settings:
     rest_after_seconds: int = _knob(
         3_600, "Time without a scan after which a code's counters leave Redis for PostgreSQL; 0 leaves them there."
     )
+    events_days: int = _knob(90, "Days after which the worker drops a day of events; counts stay. 0 keeps all.")
     trusted_proxies: str = _knob(
         "127.0.0.1,::1",
         "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",

@@ -53,7 +53,7 @@ async def _do_chores(parts: Parts, stop: asyncio.Event) -> None:
 
 async def chores(parts: Parts) -> None:
     """Do each chore once, if there is anything to do."""
-    for chore in (parts.sieve.keep,):
+    for chore in parts.chores:
         # Who is away is told by the work beside this.
         with contextlib.suppress(CountersAway, StoreAway):
             try:

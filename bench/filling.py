@@ -4,6 +4,8 @@ from typing import Final
 
 import asyncpg
 
+from app.counters import sieve
+from app.counters.server import connect
 from bench.loopback import MadeCode, Service
 from bench.report import plain_url
 from bench.targets import ENDLESS
@@ -30,9 +32,17 @@ async def fill(service: Service, first: int, count: int, *, targets: int, hold_s
             await postgres.execute(f"analyze {table}")
     finally:
         await postgres.close()
+    await _unsieve(service)
     return [
         MadeCode(workspace, f"{number:08x}{0:08x}", f"filled{number:08x}") for number in range(first, first + count)
     ]
+
+
+async def _unsieve(service: Service) -> None:
+    """Throw the sieve of slugs away, which has never heard of these; the worker makes another."""
+    redis = connect(service.settings.redis_url, connections=1, timeout_seconds=5)
+    await sieve.forget(redis)
+    await redis.aclose()
 
 
 _CODES: Final = f"""

@@ -8,7 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from app.counters import claims, versions
+from app.counters import claims, sieve, versions
 from app.counters.claims import Block
 from app.domain import limits
 from app.domain.code import NO_ACCOUNT, CodeId, Strategy, TargetId, WorkspaceId
@@ -124,13 +124,19 @@ async def _make(service: Service, parts: Parts, size: int) -> list[Idle]:
         await _copy(tx, codes, {"id", "slug"}, size, codes.c.id == code["id"])
         await _copy(tx, slugs, {"slug", "code_id"}, size, slugs.c.code_id == code["id"])
         await _copy(tx, targets, {"id", "code_id"}, size, targets.c.code_id == code["id"])
+    # Which has never heard of these; the worker makes another.
+    await sieve.forget(parts.redis)
+    async with parts.database.reading() as connection:
         query = (
             sa.select(codes.c.id, codes.c.slug, codes.c.version, sa.func.array_agg(targets.c.id))
             .join_from(codes, targets, targets.c.code_id == codes.c.id)
             .where(codes.c.id.like(f"{code['id']}-%"))
             .group_by(codes.c.id)
         )
-        return [Idle(workspace, CodeId(c), slug, version, tuple(t)) for c, slug, version, t in await tx.execute(query)]
+        return [
+            Idle(workspace, CodeId(c), slug, version, tuple(t))
+            for c, slug, version, t in await connection.execute(query)
+        ]
 
 
 async def _copy(tx: Writing, rows: sa.Table, named: set[str], size: int, these: sa.ColumnElement[bool]) -> None:

@@ -92,12 +92,12 @@ async def settle(
     """
     key_names = [*keys.shared_keys(workspace, day)]
     arguments: list[Argument] = [now_ms, day, len(blocks)]
-    minute = now_ms // 60_000
     for block in blocks:
-        code, version, seq, (hold_ms, rate), proposal, asks, turned = block
-        key_names += keys.scanned_keys(workspace, code, minute)
+        code, version, seq, (hold_ms, rate, while_ms), proposal, asks, turned = block
+        key_names += keys.scanned_keys(workspace, code, now_ms // while_ms)
         offer, rows = (proposal.offer, proposal.rows) if proposal else _NO_OFFER
-        arguments += (f"{code}|{version}|{seq}|{hold_ms}|{rate}|{turned}", offer, rows, "\n".join(asks))
+        head = f"{code}|{version}|{seq}|{hold_ms}|{rate}/{2 * while_ms}|{turned}"
+        arguments += (head, offer, rows, "\n".join(asks))
     return [_read(reply) for reply in await CLAIM.run(redis, key_names, arguments)]
 
 

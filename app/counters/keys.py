@@ -78,9 +78,9 @@ def code_keys(workspace: WorkspaceId, code: CodeId) -> tuple[str, str, str, str,
     return stem + "meta", stem + "counts", stem + "holds", stem + "seen", stem + "reopened"
 
 
-def news(workspace: WorkspaceId, code: CodeId, minute: int) -> str:
-    """Name the hash network → seats newly given in one minute (minutes since 1970); kept two minutes."""
-    return f"huoma:{{{workspace}}}:code:{code}:news:{minute}"
+def news(workspace: WorkspaceId, code: CodeId, since: int) -> str:
+    """Name the hash network → seats newly given in one minute, or hour (so many since 1970); kept two of them."""
+    return f"huoma:{{{workspace}}}:code:{code}:news:{since}"
 
 
 @lru_cache(maxsize=1024)
@@ -90,6 +90,6 @@ def shared_keys(workspace: WorkspaceId, day: int) -> tuple[str, str, str, str, s
 
 
 @lru_cache(maxsize=4096)
-def scanned_keys(workspace: WorkspaceId, code: CodeId, minute: int) -> tuple[str, ...]:
-    """Name what scans of one code touch in one minute: `code_keys` and `news`."""
-    return *code_keys(workspace, code), news(workspace, code, minute)
+def scanned_keys(workspace: WorkspaceId, code: CodeId, since: int) -> tuple[str, ...]:
+    """Name what scans of one code touch in one minute or hour: `code_keys` and `news`."""
+    return *code_keys(workspace, code), news(workspace, code, since)

@@ -29,14 +29,21 @@ class Sifted:
 
 
 async def sift(redis: Redis, slugs: Sequence[Slug]) -> list[Sifted]:
-    """Tell of some slugs, in their order, whether they may have been made. Cost: one round trip. Raises: CountersAway."""
+    """Tell of some slugs, in their order, whether they may have been made.
+
+    Cost: one round trip.
+    Raises: CountersAway.
+    """
     places = [number for slug in slugs for number in mesh(slug)]
     _, mark, verdicts = await SIFT.run(redis, (keys.SIEVE_HEAD, keys.SIEVE), places)
     return [Sifted(verdict == "1", mark) for verdict in verdicts]
 
 
 async def wanted(redis: Redis) -> bool:
-    """Tell whether a new sieve is wanted: there is none that may be believed, or it is overfull. Raises: CountersAway."""
+    """Tell whether a new sieve is wanted: there is none that may be believed, or it is overfull.
+
+    Raises: CountersAway.
+    """
     believed, _, _ = await SIFT.run(redis, (keys.SIEVE_HEAD, keys.SIEVE), ())
     with away():
         slugs, size = await redis.hmget(keys.SIEVE_HEAD, ["slugs", "size"])

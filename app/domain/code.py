@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Final, Literal, NewType
+from typing import Final, Literal, NamedTuple, NewType
 
 from app.domain import limits
 from app.domain.errors import Refusal
@@ -165,6 +165,13 @@ class Option:
     code: CodeId
 
 
+class Bound(NamedTuple):
+    """Say how many new seats of a code one network may take within how long; 0 is no bound."""
+
+    seats: int
+    seconds: int
+
+
 @dataclass(frozen=True)
 class Code:
     """Stand for what is printed (活码), as published in one version; the snapshot every scan is judged by.
@@ -238,6 +245,21 @@ class Code:
             theirs = (id(account.shifts), account.available, account.until) if account else ()
             found.append(numbers.setdefault((id(target.shifts), *theirs), len(numbers)))
         return found
+
+    @cached_property
+    def bound(self) -> Bound:
+        """Tell how much of it one network may take.
+
+        Where every target uses up adds of an account with a cap, who loads pictures would have the whole day of it
+        within a minute: there, an hour has a share of that day.
+        """
+        per_minute = self.new_seats_per_minute
+        used = [self.accounts.get(target.account) for target in self.targets]
+        caps = {one.id: one.daily_cap for one in used if one is not None and one.daily_cap < limits.UNLIMITED}
+        if not per_minute or not caps or not all(one is not None and one.id in caps for one in used):
+            return Bound(per_minute, 60)
+        share = max(limits.CAP_SHARE_MIN, sum(caps.values()) // limits.CAP_SHARE)
+        return Bound(min(per_minute * 60, share), 3_600)
 
     @cached_property
     def sleeps(self) -> bool:

@@ -122,18 +122,21 @@ def _candidate(code: Code, target: Target) -> Candidate:
 
 
 class Terms(NamedTuple):
-    """Say how a code gives places: how long one is held (ms; 0 keeps it at once), and how many new ones a minute.
+    """Say how a code gives places: how long one is held (0 keeps it at once), and how many new ones in a while.
 
     Shapes: `rate` is for each network; 0 is no bound.
+    Units: `hold_ms` and `while_ms` in ms.
     """
 
     hold_ms: int
     rate: int = 0
+    while_ms: int = 60_000
 
 
 def terms_of(code: Code) -> Terms:
     """Give the terms of a code: whoever is sent on by a link has seen all there is to see."""
-    return Terms(0 if code.kind is CodeKind.LINK else code.hold_seconds * 1000, code.new_seats_per_minute)
+    seats, seconds = code.bound
+    return Terms(0 if code.kind is CodeKind.LINK else code.hold_seconds * 1000, seats, seconds * 1000)
 
 
 @dataclass(slots=True)
@@ -141,7 +144,7 @@ class Ledger:
     """Keep the counters of one code as `claim.lua` must: the specification that the real thing is held against.
 
     Units: `holds` maps a seat's text to its deadline in ms; `adds` counts per (day, account), `news` the new seats per
-    (minute, network); `freed` lists the accounts of the adds given back per day, in order.
+    (while, network); `freed` lists the accounts of the adds given back per day, in order.
     """
 
     seats: int = 0
@@ -183,11 +186,11 @@ class Ledger:
         chosen = choose(proposal, self.taken, self.adds_on(today), chance)
         if chosen is None:
             return Verdict.FULL
-        minute = now_ms // 60_000
+        since = now_ms // terms.while_ms
         if terms.rate and network:
-            if self.news.get((minute, network), 0) >= terms.rate:
+            if self.news.get((since, network), 0) >= terms.rate:
                 return Verdict.LIMITED
-            self.news[minute, network] = self.news.get((minute, network), 0) + 1
+            self.news[since, network] = self.news.get((since, network), 0) + 1
         one = proposal.candidates[chosen]
         self.seats += 1
         seat = Seat.of(self.seats, one.target, one.account, today, channel, visitor)

@@ -1,4 +1,4 @@
-"""Say how slugs are kept in a sieve (筛): a few bits each, which tell of most that were never made, and of all that were.
+"""Say how slugs are kept in a sieve (筛): a few bits each, by which those that were never made are told.
 
 A Bloom filter: a slug that was put in passes always; of the others fewer than one in a thousand does.
 """

@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 
 from app.counters import stream
 from app.domain.code import WorkspaceId
+from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
-from app.store import records
+from app.store import erasures, records
 from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
 from app.telemetry import BACKLOG, DRAINED
@@ -39,13 +40,14 @@ class Drain:
 
     Events, totals, hours and the stream's position move in one transaction; only then is the stream shortened. A crash
     anywhere repeats the batch, and the position says that it was done. Hours are those of the workspace's zone as it is
-    then.
+    then; visitors are named as `pseudonyms` does, and not at all when they were erased.
     Metrics: `huoma_drained_events_total`, `huoma_stream_backlog`.
     """
 
-    def __init__(self, database: Database, redis: Redis) -> None:
+    def __init__(self, database: Database, redis: Redis, pseudonyms: Pseudonyms | None = None) -> None:
         self._database = database
         self._redis = redis
+        self._pseudonyms = pseudonyms or Pseudonyms(tuple)
 
     async def once(self, workspace: WorkspaceId, *, wait: bool = False) -> int:
         """Record one batch; answer with the stream entries recorded. Several processes may try: one does it.
@@ -58,11 +60,12 @@ class Drain:
         BACKLOG.set(waiting)
         if not waiting:
             return 0
-        async with self._database.writing() as connection:
-            at = await records.lock_position(connection, workspace, wait=wait)
-            if at is None:
-                return 0
-            batch = await self._record(connection, workspace, at)
+        try:
+            locked, batch = await self._try(workspace, wait=wait)
+        except records.DayDroppedError:
+            locked, batch = await self._try(workspace, wait=wait)
+        if not locked:
+            return 0
         BACKLOG.set(0 if batch and not batch.more else waiting)
         # A stream without an epoch is nobody's yet: publishing a code begins it.
         if batch is None:
@@ -73,17 +76,24 @@ class Drain:
                 await stream.forget(self._redis, workspace, batch.at.epoch, entry)
         return batch.entries if batch.more else waiting
 
+    async def _try(self, workspace: WorkspaceId, *, wait: bool) -> tuple[bool, _Batch | None]:
+        async with self._database.writing() as connection:
+            at = await records.lock_position(connection, workspace, wait=wait)
+            return at is not None, None if at is None else await self._record(connection, workspace, at)
+
     async def _record(self, connection: Writing, workspace: WorkspaceId, at: records.Position) -> _Batch | None:
         """Record what comes after a position, slice by slice."""
         read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, ENTRIES)
         if not read.epoch:
             return None
         batch = _Batch(at, Tally(await read_zone(connection, workspace)))
+        # Asked with the position locked: who has been erased since waits for it before he looks at what is recorded.
+        name = self._pseudonyms.namer(workspace, await erasures.tombstones(connection, workspace))
         while read.entries:
             batch.at = records.Position(read.epoch, read.entries[-1].entry)
             batch.ends.append(batch.at.entry)
             batch.entries += len(read.entries)
-            await records.append(connection, workspace, read.entries, batch.tally)
+            await records.append(connection, workspace, read.entries, batch.tally, name)
             batch.more = len(read.entries) == ENTRIES
             if not batch.more or batch.tally.events >= EVENTS:
                 break

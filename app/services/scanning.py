@@ -248,6 +248,7 @@ class Scanner:
             place = Claimed(answer, code.kind is _LINK, int(now.timestamp()))
             return Given(code, target, place, returned=False, slug=way.slug)
         if answer is Verdict.LIMITED:
+            # Not for a whole hour: he may come by another network sooner.
             return Limited(code, 60 - now.second)
         if answer is Verdict.FULL:
             return await self._fall_back(way, code)
@@ -322,10 +323,11 @@ class Scanner:
         return self._signer.read(code.id, visit.token(code.id)) if visit.tokens else None
 
     def _network(self, visit: Visit, code: Code, now: datetime) -> str:
-        """Blur a network, so that nothing that is kept can name it, nor be compared with what another minute kept."""
-        if not visit.network or not code.new_seats_per_minute:
+        """Blur a network, so that what is kept cannot name it, nor be compared with what another while kept."""
+        seats, seconds = code.bound
+        if not visit.network or not seats:
             return ""
-        return self._signer.blur(f"{visit.network} {code.id} {int(now.timestamp()) // 60}")
+        return self._signer.blur(f"{visit.network} {code.id} {int(now.timestamp()) // seconds}")
 
     async def _without_counters(self, way: "_Way", code: Code, claimed: Claimed | None) -> Outcome:
         """Show a visitor the place that nothing can take back, or what gives nothing.

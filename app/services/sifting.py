@@ -74,7 +74,10 @@ async def print_slug(tx: Writing, redis: Redis, slug: Slug) -> None:
 
 
 class SieveMaker:
-    """Make a sieve where there is none to be believed, and a larger one when it is overfull. Several processes may try."""
+    """Make a sieve where there is none to be believed, and a larger one when it is overfull.
+
+    Several processes may try: one does it.
+    """
 
     def __init__(self, database: Database, redis: Redis) -> None:
         self._database = database

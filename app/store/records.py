@@ -1,11 +1,12 @@
 """Write events and move totals: the record's half of the drain. Everything here happens in the caller's transaction."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from typing import Any, Final
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
@@ -61,19 +62,36 @@ def prepared(entries: Iterable[Packed]) -> bool:
     return all(_instant(entry).date() in _partitions for entry in entries)
 
 
-async def append(connection: Writing, workspace: WorkspaceId, entries: Iterable[Packed], tally: Tally) -> None:
+class DayDroppedError(Exception):
+    """A day's partition went while it was written to; what comes next makes another. Nothing may be kept."""
+
+
+async def append(
+    connection: Writing,
+    workspace: WorkspaceId,
+    entries: Iterable[Packed],
+    tally: Tally,
+    name: Callable[[str], str] = str,
+) -> None:
     """Record the events of some entries, and count them into `tally`; `settle` must follow.
+
+    Shapes: `name` tells how the record calls a visitor.
 
     Once there are events in a transaction, what is appended must be `prepared`: two that had both begun to write would
     wait for each other to make a partition.
-    Raises: ValueError — an entry that cannot be read; nothing of this transaction may be kept.
+    Raises: ValueError — an entry that cannot be read; DayDroppedError; nothing of this transaction may be kept.
     Cost: one COPY. PostgreSQL works on some rows while the next are made.
     """
     driver = await _driver(connection)
     for day in sorted({_instant(entry).date() for entry in entries}):
         await _make_partition(driver, day)
-    rows = _rows(workspace, entries, tally)
-    await driver.copy_to_table("events", source=rows, columns=_COLUMNS, format="text", delimiter="|")
+    rows = _rows(workspace, entries, tally, name)
+    try:
+        await driver.copy_to_table("events", source=rows, columns=_COLUMNS, format="text", delimiter="|")
+    except asyncpg.CheckViolationError as error:
+        # Said of a row for which there is no partition: whoever dropped it did so behind our back.
+        _partitions.clear()
+        raise DayDroppedError from error
 
 
 async def settle(connection: Writing, workspace: WorkspaceId, tally: Tally, position: Position) -> None:
@@ -93,7 +111,9 @@ async def settle(connection: Writing, workspace: WorkspaceId, tally: Tally, posi
     )
 
 
-async def _rows(workspace: WorkspaceId, entries: Iterable[Packed], tally: Tally) -> AsyncIterator[bytes]:
+async def _rows(
+    workspace: WorkspaceId, entries: Iterable[Packed], tally: Tally, name: Callable[[str], str]
+) -> AsyncIterator[bytes]:
     """Spell entries as COPY reads them: `Packed.lines` vouches that nothing has to be escaped."""
     rows: list[str] = []
     for entry in entries:
@@ -101,7 +121,9 @@ async def _rows(workspace: WorkspaceId, entries: Iterable[Packed], tally: Tally)
         tally.add(entry.at_ms, lines)
         ms, seq = entry.entry.split("-")
         head = f"{_instant(entry).isoformat()}|{workspace}|{ms}|{seq}|"
-        rows += [f"{head}{n}|{line}\n" for n, line in enumerate(lines)]
+        for n, line in enumerate(lines):
+            place, visitor, detail = line.rsplit("|", 2)
+            rows.append(f"{head}{n}|{place}|{visitor and name(visitor)}|{detail}\n")
         if len(rows) >= _ROWS:
             yield "".join(rows).encode()
             rows.clear()
@@ -118,7 +140,7 @@ def _instant(entry: Packed) -> datetime:
     return datetime.fromtimestamp(entry.at_ms / 1000, UTC)
 
 
-# Days whose partition this process has seen; a partition is only ever dropped long after its day.
+# Days whose partition this process has seen; old ones may have been dropped since.
 _partitions: set[date] = set()
 
 

@@ -1,6 +1,6 @@
 """Tell from events alone what the drain has counted up from them, so that the two can be compared (核验).
 
-Each is one pass over all events of a workspace.
+Each is one pass over all events of a workspace, and begins with what those of dropped days had counted.
 """
 
 from typing import Final
@@ -35,24 +35,42 @@ async def adds_apart(connection: Reading | Writing, workspace: WorkspaceId) -> l
     return [(AccountId(row[0]), row[1], int(row[2]), int(row[3])) for row in rows]
 
 
+# Where a head count stands in the stream decides which places count; rows are compared field by field.
 _PLACES: Final = """
-    with e as (
-        select target_id, kind, seat, count(*) filter (where kind = 'b') over (
-            partition by target_id order by entry_ms desc, entry_seq desc, n desc
-        ) as rebased_since
-        from events where workspace_id = :workspace and target_id <> ''
+    with last as (
+        select distinct on (target_id) target_id, ms, seq, n from (
+            select target_id, entry_ms as ms, entry_seq as seq, n from events
+            where workspace_id = :workspace and kind = 'b'
+            union all
+            select target_id, rebased_ms, rebased_seq, rebased_n from past_places where workspace_id = :workspace
+        ) as b order by target_id, ms desc, seq desc, n desc
+    ), e as (
+        select e.target_id, e.kind, e.seat,
+            last.ms is null or (e.entry_ms, e.entry_seq, e.n) > (last.ms, last.seq, last.n) as since
+        from events as e left join last using (target_id) where e.workspace_id = :workspace and e.target_id <> ''
+    ), now as (
+        select target_id,
+            count(*) filter (where kind = 'c')
+                - count(*) filter (where kind in ('s', 'x')) - coalesce(sum(seat) filter (where kind = 'k'), 0) as held,
+            count(*) filter (where kind in ('s', 't') and since)
+                + coalesce(sum(seat) filter (where kind = 'k' and since), 0) as seen
+        from e group by target_id
+    ), past as (
+        select target_id, held,
+            case when (rebased_ms, rebased_seq, rebased_n) = (last.ms, last.seq, last.n) then seen else 0 end as seen
+        from past_places join last using (target_id) where workspace_id = :workspace
     )
-    select target_id,
-        count(*) filter (where kind = 'c')
-            - count(*) filter (where kind in ('s', 'x')) - coalesce(sum(seat) filter (where kind = 'k'), 0) as held,
-        count(*) filter (where kind in ('s', 't') and rebased_since = 0)
-            + coalesce(sum(seat) filter (where kind = 'k' and rebased_since = 0), 0) as seen
-    from e group by target_id
+    select target_id, coalesce(now.held, 0) + coalesce(past.held, 0), coalesce(now.seen, 0) + coalesce(past.seen, 0)
+    from now full join past using (target_id)
 """
 _HOURS: Final = """
     with e as (
-        select code_id, kind, count(*) as n from events
-        where workspace_id = :workspace and kind <> all(cast(:uncounted as text[])) group by code_id, kind
+        select code_id, kind, sum(n) as n from (
+            select code_id, kind, count(*) as n from events
+            where workspace_id = :workspace and kind <> all(cast(:uncounted as text[])) group by code_id, kind
+            union all
+            select code_id, kind, n from past_kinds where workspace_id = :workspace
+        ) as told group by code_id, kind
     ), h as (
         select code_id, kind, sum(n) as n from stat_hours where workspace_id = :workspace group by code_id, kind
     )
@@ -61,8 +79,13 @@ _HOURS: Final = """
 """
 _ADDS: Final = """
     with e as (
-        select account_id, day, count(*) filter (where kind in ('c', 't')) - count(*) filter (where kind = 'x') as adds
-        from events where workspace_id = :workspace and account_id <> '' group by account_id, day
+        select account_id, day, sum(adds) as adds from (
+            select account_id, day,
+                count(*) filter (where kind in ('c', 't')) - count(*) filter (where kind = 'x') as adds
+            from events where workspace_id = :workspace and account_id <> '' group by account_id, day
+            union all
+            select account_id, day, adds from past_adds where workspace_id = :workspace
+        ) as told group by account_id, day
     ), d as (
         select account_id, day, adds from account_days where workspace_id = :workspace
     )

@@ -301,7 +301,51 @@ events = sa.Table(
     sa.Column("client", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False, server_default=""),
     sa.PrimaryKeyConstraint("at", "workspace_id", "entry_ms", "entry_seq", "n"),
+    # Few, and the last of a target decides which of its places count: asked for when a day is dropped.
+    sa.Index(None, "workspace_id", "target_id", postgresql_where=sa.text("kind = 'b'")),
     postgresql_partition_by="RANGE (at)",
+)
+
+# What the events of dropped days had counted, so that the rest can still be compared with totals, hours and adds. Moved
+# in the transactions that drop them. Of a target: places seen since the head count that was reported at `rebased_…`,
+# its place in the stream, -1 for none.
+past_places = sa.Table(
+    "past_places",
+    metadata,
+    sa.Column("workspace_id", sa.Text, primary_key=True),
+    sa.Column("target_id", sa.Text, primary_key=True),
+    sa.Column("held", sa.BigInteger, nullable=False),
+    sa.Column("seen", sa.BigInteger, nullable=False),
+    sa.Column("rebased_ms", sa.BigInteger, nullable=False),
+    sa.Column("rebased_seq", sa.BigInteger, nullable=False),
+    sa.Column("rebased_n", sa.Integer, nullable=False),
+)
+past_kinds = sa.Table(
+    "past_kinds",
+    metadata,
+    sa.Column("workspace_id", sa.Text, primary_key=True),
+    sa.Column("code_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, nullable=False),
+)
+past_adds = sa.Table(
+    "past_adds",
+    metadata,
+    sa.Column("workspace_id", sa.Text, primary_key=True),
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("adds", sa.BigInteger, nullable=False),
+)
+
+# Whom the record must not name. `names` are those to be taken out of events, null once that is done; by `tombstone` he
+# is known again in events that come later.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspaces.id"), primary_key=True),
+    sa.Column("tombstone", sa.Text, primary_key=True),
+    sa.Column("names", pg.ARRAY(sa.Text)),
+    _instant("asked_at"),
 )
 
 # Answers to POSTs that carried an Idempotency-Key, so that a repeat changes nothing. A row is written in the

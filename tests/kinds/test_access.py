@@ -6,6 +6,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from app.counters import counts
+from app.domain.shifts import local_day
 from app.domain.visitor import network_of
 from app.domain.workspace import Workspace
 from app.embedded import Servers
@@ -13,8 +15,9 @@ from app.main import Web
 from app.settings import Settings
 from tests.conftest import Clock
 from tests.kinds.conftest import MakeLink, Told, group
+from tests.kinds.test_staff import adviser, staff
 from tests.running import PHONE
-from tests.scanning import PUBLIC_URL, Process
+from tests.scanning import PUBLIC_URL, Phone, Process
 from tests.web.api.steps import done
 
 
@@ -71,6 +74,64 @@ async def test_a_household_is_one_network_and_its_address_is_nowhere(
         assert len(kept) == 2
         assert all("2001" not in network and "db8" not in network for network in kept)
         assert 0 < await redis.pttl(key) <= 120_000
+
+
+async def flood(process: Process, address: str, slug: str, visitors: int) -> Counter[str]:
+    """Send visitors without cookies from one network, who load their pictures."""
+    met = [await Phone(from_(process, address)).visit(slug) for _ in range(visitors)]
+    return Counter(seen.outcome for seen in met)
+
+
+async def test_a_flood_from_one_network_cannot_use_up_an_advisers_day(
+    process: Process, api: httpx.AsyncClient, redis: Redis, workspace: Workspace, clock: Clock
+) -> None:
+    clock.now = clock.now.replace(minute=0)
+    ann = await adviser(api, "Ann", 40)
+    code = await staff(api, ann)
+    assert await flood(process, "203.0.113.7", code["slug"], 30) == {"claimed": 10, "limited": 20}
+    clock.forward(minutes=50)
+    assert await flood(process, "203.0.113.7", code["slug"], 5) == {"limited": 5}, "a pause makes no difference"
+    assert await flood(process, "203.0.113.8", code["slug"], 1) == {"claimed": 1}
+    day = local_day(clock(), "Asia/Shanghai")
+    assert await counts.adds(redis, workspace.id, day, [ann["id"]]) == {ann["id"]: 11}
+    clock.forward(minutes=10)
+    assert await flood(process, "203.0.113.7", code["slug"], 11) == {"claimed": 10, "limited": 1}
+
+
+async def test_the_holds_of_a_flood_come_back(
+    process: Process, api: httpx.AsyncClient, redis: Redis, workspace: Workspace, clock: Clock
+) -> None:
+    ann = await adviser(api, "Ann", 12)
+    code = await staff(api, ann, new_seats_per_minute=1_000)
+    for i in range(12):
+        await scan(process, f"198.51.100.{i}", code["slug"])
+    assert (await scan(process, "203.0.113.9", code["slug"])).headers["x-huoma-outcome"] == "full"
+    clock.forward(seconds=91)
+    await process.reconciler.sweep(workspace.id)
+    day = local_day(clock(), "Asia/Shanghai")
+    assert await counts.adds(redis, workspace.id, day, [ann["id"]]) == {ann["id"]: 0}
+    assert (await scan(process, "203.0.113.9", code["slug"])).headers["x-huoma-outcome"] == "claimed"
+
+
+@pytest.mark.parametrize(
+    ("caps", "rate", "bound"),
+    [
+        ([40], 300, (10, 3_600)),
+        ([40, 60], 300, (25, 3_600)),
+        ([4], 300, (5, 3_600)),
+        ([10_000], 3, (180, 3_600)),
+        # What has no cap cannot be used up; nor is anything bounded that its owner has not bounded.
+        ([40, None], 300, (300, 60)),
+        ([], 300, (300, 60)),
+        ([40], 0, (0, 60)),
+    ],
+)
+async def test_one_network_takes_a_share_of_what_all_accounts_of_a_code_may_take(
+    process: Process, api: httpx.AsyncClient, caps: list[int | None], rate: int, bound: tuple[int, int]
+) -> None:
+    accounts = [await adviser(api, f"a{i}", cap) for i, cap in enumerate(caps)]
+    code = await staff(api, *accounts, new_seats_per_minute=rate)
+    assert (await process.recaller.entry(code["id"])).code.bound == bound
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 -- Settle all that arrived together for one workspace: claims, returns, sightings and notes, each with its event.
 --
 -- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due | 5 freed (accounts given an add back today)
---        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute)
+--        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute or hour)
 -- ARGV   now (ms) | today (days since 1970) | codes (count)
 --        then four lines a code, their fields between `|`:
 --          the code: id | version | seq | hold (ms; 0: a place is kept at once, and its token proves it)
---            | rate (new seats of one network a minute; 0: no bound) | turned (event kind when nobody has room)
+--            | rate (new seats of one network in a minute or an hour; 0: no bound)/how long news is kept (ms)
+--            | turned (event kind when nobody has room)
 --          the offer: mark (up to which it has heard of adds given back; '' where no account is involved)
 --            | strategy (fill, balance, random) | complete (1: no live target was left out) | why (detail of turned)
 --          candidates, a line each: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
@@ -25,11 +26,11 @@
 --        1 XADD a call. Targets of the code beyond the candidates cost nothing.
 
 local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED = 0, 1, 2, 3, 4, 5, 6, 7, 8
-local CODE = '([^|]*)|([^|]*)|(%d+)|(%d+)|(%d+)|(.*)'
+local CODE = '([^|]*)|([^|]*)|(%d+)|(%d+)|(%d+)/(%d+)|(.*)'
 local OFFER = '([^|]*)|(%l+)|(%d)|(.*)'
 local CANDIDATE = '([^|\n]*)|(%d+)|(%d+)|([^|\n]*)|(%d+)|(%-?%d+)'
 local ASK = '(%l)|([^|\n]*)|([^|\n]*)|([^|\n]*)|([^|\n]*)'
-local RELEASES, REOPENED, FREED, NEWS, ADDS = 100, 1000, 1000, 120000, 259200000
+local RELEASES, REOPENED, FREED, ADDS = 100, 1000, 1000, 259200000
 
 local now, today, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local yesterday = tostring(tonumber(today) - 1)
@@ -128,7 +129,7 @@ for c = 1, codes do
   local key = 5 + (c - 1) * 6
   local meta, counts, holds, seen, reopened = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4], KEYS[key + 5]
   local news_key = KEYS[key + 6]
-  local code, version, known, hold, rate, turned = string.match(ARGV[at + 1], CODE)
+  local code, version, known, hold, rate, news_kept, turned = string.match(ARGV[at + 1], CODE)
   local mark, strategy, complete, why = string.match(ARGV[at + 2], OFFER)
   local offers, asks = ARGV[at + 3], ARGV[at + 4]
   at = at + 4
@@ -277,7 +278,7 @@ for c = 1, codes do
   end
   if next(news_delta) then
     for network, by in pairs(news_delta) do redis.call('HINCRBY', news_key, network, by) end
-    redis.call('PEXPIRE', news_key, NEWS)
+    redis.call('PEXPIRE', news_key, news_kept)
   end
   if holds_changed then
     local soonest = redis.call('ZRANGE', holds, 0, 0, 'WITHSCORES')

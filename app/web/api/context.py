@@ -7,10 +7,12 @@ from typing import Self
 
 from redis.asyncio import Redis
 
+from app.domain.pseudonym import Pseudonyms
 from app.qr.reader import Reader
 from app.services.arranging import MenuEditor
 from app.services.channelling import ChannelKeeper
 from app.services.editing import Editing, Publisher
+from app.services.erasing import Eraser
 from app.services.explaining import Explainer
 from app.services.keeping_accounts import AccountKeeper
 from app.services.keeping_codes import CodeEditor
@@ -41,6 +43,7 @@ class ApiContext:
     reporter: Reporter
     keys: KeyKeeper
     workspaces: WorkspaceKeeper
+    visitors: Eraser
     clock: Callable[[], datetime]
 
     @classmethod
@@ -53,10 +56,12 @@ class ApiContext:
         reader: Reader,
         public_url: str,
         clock: Callable[[], datetime],
+        pseudonyms: Pseudonyms | None = None,
     ) -> Self:
         """Put the services together.
 
-        Shapes: `public_url` is what prints begin with, such as `https://qr.example`, without a slash at its end.
+        Shapes: `public_url` is what prints begin with, such as `https://qr.example`, without a slash at its end;
+        `pseudonyms` as the drain has them.
         """
         public_url = public_url.rstrip("/")
         editing = Editing(database, redis, publisher)
@@ -74,5 +79,6 @@ class ApiContext:
             reporter=Reporter(database),
             keys=KeyKeeper(database),
             workspaces=WorkspaceKeeper(database, redis),
+            visitors=Eraser(database, redis, pseudonyms or Pseudonyms(tuple)),
             clock=clock,
         )

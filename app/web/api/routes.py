@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.routing import APIRoute
 
-from app.web.api import accounts, channels, codes, explain, keys, options, prints, stats, targets, workspace
+from app.web.api import accounts, channels, codes, explain, keys, options, prints, stats, targets, visitors, workspace
 from app.web.api.asking import BEARER
 from app.web.api.context import ApiContext
 from app.web.api.docs import install_docs
@@ -21,6 +21,7 @@ _TAGS: Final = [
     {"name": "print", "description": "The QR to print (印刷码)."},
     {"name": "stats", "description": "What happened, hour by hour (统计)."},
     {"name": "keys", "description": "API keys (密钥): `read` < `write` < `admin`."},
+    {"name": "visitors", "description": "Who scanned (访客): nobody to be looked up, anybody to be erased."},
     {"name": "workspace", "description": "The tenant that a key belongs to (工作区)."},
 ]
 
@@ -39,7 +40,7 @@ def build_api(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     api = APIRouter(prefix=API_PATH, dependencies=[Security(BEARER)])
-    for part in (codes, explain, targets, accounts, options, channels, prints, stats, keys, workspace):
+    for part in (codes, explain, targets, accounts, options, channels, prints, stats, keys, visitors, workspace):
         api.include_router(part.router)
     app.include_router(api)
     install_errors(app)
