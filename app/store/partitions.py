@@ -7,6 +7,7 @@ import asyncpg
 import sqlalchemy as sa
 
 from app.domain.event import UNCOUNTED
+from app.store import records
 from app.store.database import Database, Reading, Writing
 
 # A partition holds a day of everybody's events, and is read once.
@@ -39,15 +40,18 @@ async def drop(database: Database, day: date) -> bool:
     """
     try:
         async with database.writing() as tx:
-            return await _drop(tx, name_of(day))
+            done = await _drop(tx, name_of(day))
     except asyncpg.LockNotAvailableError:
         return False
+    if done:
+        records.dropped(day)
+    return done
 
 
 async def erase(database: Database, day: date, workspace: str, names: list[str]) -> None:
     """Take visitors' names out of a day of events; nothing when it was dropped. Raises: StoreAway."""
     async with database.writing() as tx:
-        driver = await _driver(tx)
+        driver = await _begun(tx)
         if await driver.fetchval("select to_regclass($1)", name_of(day)):
             await driver.execute(
                 f"update {name_of(day)} set visitor = '' where workspace_id = $1 and visitor = any($2::text[])",  # noqa: S608
@@ -58,7 +62,7 @@ async def erase(database: Database, day: date, workspace: str, names: list[str])
 
 
 async def _drop(tx: Writing, partition: str) -> bool:
-    driver = await _driver(tx)
+    driver = await _begun(tx)
     await driver.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
     if not await driver.fetchval("select pg_try_advisory_xact_lock(hashtext('huoma events retention'))"):
         return False
@@ -72,7 +76,9 @@ async def _drop(tx: Writing, partition: str) -> bool:
     return True
 
 
-async def _driver(tx: Writing) -> Any:
+async def _begun(tx: Writing) -> Any:
+    # Only a statement that is not the driver's own begins the transaction.
+    await tx.execute(sa.text("select 1"))
     driver = (await tx.get_raw_connection()).driver_connection
     assert driver is not None
     return driver

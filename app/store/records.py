@@ -144,6 +144,11 @@ def _instant(entry: Packed) -> datetime:
 _partitions: set[date] = set()
 
 
+def dropped(day: date) -> None:
+    """Note that a day has no partition any more."""
+    _partitions.discard(day)
+
+
 async def _make_partition(driver: Any, day: date) -> None:
     if day in _partitions:
         return

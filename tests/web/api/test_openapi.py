@@ -38,6 +38,7 @@ def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert {name for name, _ in operations(document)} == {
+        "DELETE /api/v1/visitors/{visitor_id}",
         "POST /api/v1/codes",
         "GET /api/v1/codes",
         "GET /api/v1/codes/{code_id}",
