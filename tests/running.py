@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Service:
     port: int
     environment: dict[str, str]
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    log: Path | None = None
 
     @property
     def url(self) -> str:
@@ -54,7 +55,10 @@ class Service:
 
     def start(self, name: str) -> None:
         """Start `serve` or `worker`."""
-        self.children[name] = subprocess.Popen([sys.executable, "-m", "app.cli", name], env=self.environment)
+        with self.log.open("ab") if self.log else nullcontext() as log:
+            self.children[name] = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", name], env=self.environment, stdout=log, stderr=log
+            )
 
     def stop(self, name: str) -> int:
         """Stop a process as an operator does; answer with its exit status."""
@@ -82,8 +86,8 @@ class Service:
 
 
 @contextmanager
-def running_service(folder: Path, *, workers: int = 1, **settings: Any) -> Iterator[Service]:
-    """Run private servers, `workers` web processes and a worker, until the block ends."""
+def running_service(folder: Path, *, workers: int = 1, log: Path | None = None, **settings: Any) -> Iterator[Service]:
+    """Run private servers, `workers` web processes and a worker, until the block ends; `log` takes what they print."""
     with EmbeddedServers(folder) as servers:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")},
@@ -96,7 +100,7 @@ def running_service(folder: Path, *, workers: int = 1, **settings: Any) -> Itera
             "HUOMA_SECRET": "a secret for tests only",
             **{f"HUOMA_{name.upper()}": str(value) for name, value in settings.items()},
         }
-        service = Service(servers, int(environment["HUOMA_PORT"]), environment)
+        service = Service(servers, int(environment["HUOMA_PORT"]), environment, log=log)
         prepared = service.run("migrate")
         assert prepared.returncode == 0, prepared.stderr
         try:

@@ -41,7 +41,7 @@ async def agrees(database: Database, workspace: Workspace) -> None:
     async with database.reading() as connection:
         totals = await records.totals_of(connection, workspace.id)
         again = await retellings.places(connection, workspace.id)
-        assert {target: row[2:] for target, row in totals.items()} == {t: (0, 0) for t in totals} | again
+        assert {target: row[2:] for target, row in totals.items()} == dict.fromkeys(totals, (0, 0)) | again
         assert await retellings.hours_apart(connection, workspace.id) == []
         assert await retellings.adds_apart(connection, workspace.id) == []
 
