@@ -38,7 +38,7 @@ BOT = "mpcrawler"
 
 @pytest.fixture(scope="module")
 def everything() -> Iterator[Service]:
-    settings = {"server": Server.UVICORN, "redis_timeout_seconds": 20, "shutdown_seconds": 30}
+    settings: dict[str, Any] = {"server": Server.UVICORN, "redis_timeout_seconds": 20, "shutdown_seconds": 30}
     with server_folder() as folder, running_service(folder, workers=WORKERS, **settings) as service:
         yield service
 
