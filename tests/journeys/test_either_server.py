@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import httpx
 import pytest
