@@ -152,6 +152,26 @@ async def test_a_day_that_is_being_written_is_left_for_later(
     await agrees(database, workspace)
 
 
+async def test_what_is_written_while_a_day_is_read_is_not_lost(
+    database: Database, workspace: Workspace, code: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await code(5)
+    teller = Teller(database, workspace.id, made.id)
+    at = datetime(2016, 1, 1, tzinfo=UTC)
+    for _ in range(2):
+        await teller.tell(teller.event(K.PREVIEW, at))
+    monkeypatch.setattr(partitions, "_KEEP_ADDS", "select pg_sleep(1.5);" + partitions._KEEP_ADDS)
+    dropping = asyncio.create_task(partitions.drop(database, at.date()))
+    await asyncio.sleep(0.7)
+    late = teller.event(K.PREVIEW, at)
+    try:
+        await teller.tell(late)
+    except records.DayDroppedError:
+        await teller.tell(late)
+    await dropping
+    await agrees(database, workspace)
+
+
 async def test_what_dropped_days_had_counted_is_not_beyond_doubt(
     database: Database, workspace: Workspace, process: Process, code: Make, drop: Callable[[date], Any]
 ) -> None:

@@ -1,5 +1,6 @@
 """A visitor who is erased is named nowhere, and everything he did stays counted."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -158,12 +159,15 @@ async def test_a_drain_that_began_before_hides_nothing_from_the_erasure(
     async def slow(*arguments: Any) -> Any:
         batch = await append(*arguments)
         await eraser.ask(made.workspace, carried(phone), clock())
+        erasing.append(asyncio.create_task(eraser.some()))
+        done_, _ = await asyncio.wait(erasing, timeout=0.5)
+        assert not done_, "it waits for who records without knowing"
         return batch
 
+    erasing: list[asyncio.Task[int]] = []
     monkeypatch.setattr(drain, "_record", slow)
     await drain.once(made.workspace)
-    assert await named(made.id) != [""]
-    await eraser.some()
+    await erasing[0]
     assert await named(made.id) == [""]
 
 
