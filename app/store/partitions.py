@@ -12,7 +12,7 @@ from app.store.database import Database, Reading, Writing
 
 # A partition holds a day of everybody's events, and is read once.
 _SECONDS: Final = 600
-# Shorter than PostgreSQL waits before it looks for a deadlock: then we are the one who gives way, and not the drain.
+# Shorter than PostgreSQL waits before it looks for a deadlock, so that a drain is rarely the one to begin again.
 _LOCK_TIMEOUT: Final = "400ms"
 _PREFIX: Final = "events_"
 

@@ -63,7 +63,7 @@ def prepared(entries: Iterable[Packed]) -> bool:
 
 
 class DayDroppedError(Exception):
-    """A day's partition went while it was written to; what comes next makes another. Nothing may be kept."""
+    """A day's partition went, or goes, while it is written to; who begins again finds or makes one."""
 
 
 async def append(
@@ -88,8 +88,9 @@ async def append(
     rows = _rows(workspace, entries, tally, name)
     try:
         await driver.copy_to_table("events", source=rows, columns=_COLUMNS, format="text", delimiter="|")
-    except asyncpg.CheckViolationError as error:
-        # Said of a row for which there is no partition: whoever dropped it did so behind our back.
+    except (asyncpg.CheckViolationError, asyncpg.DeadlockDetectedError) as error:
+        # Said of a row for which there is no partition, since somebody dropped it behind our back; or who is dropping
+        # it waits for us, while we wait for him.
         _partitions.clear()
         raise DayDroppedError from error
 
