@@ -8,6 +8,7 @@ PYTHON ?=
 UP_ARGS ?=
 PYTEST_ARGS ?= -n auto
 BENCH_ARGS ?=
+CHAOS_ARGS ?=
 PINS_ARGS ?=
 
 IN_VENV := .venv/bin/python
@@ -51,6 +52,10 @@ bench: .venv/.dev ## measure what a scan costs, into docs/benchmarks.md (BENCH_A
 bench-10m: .venv/.dev ## storm one code with ten million visitors, into docs/benchmarks.md (BENCH_ARGS=…)
 	$(IN_VENV) -m bench.tenmillion $(BENCH_ARGS)
 
+.PHONY: chaos
+chaos: .venv/.dev ## break everything under load, into docs/reliability.md (CHAOS_ARGS=…)
+	$(IN_VENV) -m chaos $(CHAOS_ARGS)
+
 # Hashes must be those of the public index wherever this runs, so the machine's own pip sources are left out.
 COMPILE := env -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make pins" $(IN_VENV) -m piptools compile --quiet --no-config --generate-hashes \
@@ -69,7 +74,7 @@ pins: .venv/.dev ## compile requirements/*.txt from pyproject.toml (PINS_ARGS=--
 .PHONY: clean
 clean: ## remove what can be made again; data stays
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	find app tests bench migrations docs -name __pycache__ -type d -exec rm -rf {} +
+	find app tests bench chaos migrations docs -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/.run: requirements/run.txt $(IN_VENV)
 	@echo "Installing Python packages; the first time takes a minute or two …"

@@ -70,9 +70,10 @@ class Service:
         """Run one command of huoma to its end."""
         subprocess.run([sys.executable, "-m", "app.cli", *arguments], env=self.environment, cwd=ROOT, check=True)
 
-    def start(self, name: str) -> None:
-        """Start `serve` or `worker`; `serve` answers when this returns."""
-        self.launch(name, [sys.executable, "-m", "app.cli", name], self.url if name == "serve" else None)
+    def start(self, name: str, **variables: str) -> None:
+        """Start `serve` or `worker`, with more in its environment; `serve` answers when this returns."""
+        url = self.url if name == "serve" else None
+        self.launch(name, [sys.executable, "-m", "app.cli", name], url, **variables)
 
     def launch(self, name: str, command: Sequence[str], url: str | None = None, **variables: str) -> None:
         """Start any program, with more in its environment; if it has a URL, it answers there when this returns."""
@@ -108,12 +109,16 @@ class Service:
 
 
 @contextmanager
-def running_service(*, workers: int = 1) -> Iterator[Service]:
-    """Run private servers on an empty directory, `workers` web processes and one worker, until the block ends."""
+def running_service(*, workers: int = 1, **settings: object) -> Iterator[Service]:
+    """Run private servers on an empty directory, `workers` web processes and one worker, until the block ends.
+
+    Shapes: `settings` by the names they have in `app.settings`.
+    """
     with ExitStack() as started:
         folder = started.enter_context(tempfile.TemporaryDirectory(prefix="huoma-bench-", ignore_cleanup_errors=True))
         servers = started.enter_context(EmbeddedServers(Path(folder)))
-        service = Service(servers, _environment(servers, workers))
+        said = {f"HUOMA_{name.upper()}": str(value) for name, value in settings.items()}
+        service = Service(servers, _environment(servers, workers) | said)
         service.run("migrate")
         started.callback(service.stop_all)
         service.start("worker")

@@ -1,7 +1,7 @@
-"""Speak just enough HTTP/1.1 to be a crowd of phones: `GET` over kept connections, no cookies, nothing else."""
+"""Speak just enough HTTP/1.1 to be a crowd of phones: `GET` over kept connections, nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -10,13 +10,15 @@ from dataclasses import dataclass
 class Reply:
     """Hold one answer.
 
-    Shapes: `headers` by name in lower case, the last of several; `head_bytes` is what stood before the body.
+    Shapes: `headers` by name in lower case, the last of several; `head_bytes` is what stood before the body;
+    `cookies` as they were set.
     """
 
     status: int
     headers: dict[str, str]
     body: bytes
     head_bytes: int
+    cookies: Sequence[str] = ()
 
     @property
     def outcome(self) -> str:
@@ -44,7 +46,10 @@ class Connection:
         status, *fields = head.decode("latin-1").rstrip().split("\r\n")
         met = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in fields)}
         body = await self._reader.readexactly(int(met.get("content-length", 0)))
-        return Reply(int(status.split(" ", 2)[1]), met, body, len(head))
+        cookies: Sequence[str] = ()
+        if "set-cookie" in met:
+            cookies = [line.partition(":")[2].strip() for line in fields if line[:11].lower() == "set-cookie:"]
+        return Reply(int(status.split(" ", 2)[1]), met, body, len(head), cookies)
 
 
 @asynccontextmanager

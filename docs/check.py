@@ -32,7 +32,7 @@ _MAKE: Final = re.compile(r"(?:^|[\s;&|(])make ([a-z][a-z0-9-]*)", re.MULTILINE)
 _HUOMA: Final = re.compile(
     r"(?:^|[;&|]|\$)[ \t]*(?:huoma|\S*python3? -m app\.cli) ([a-z-]+)(?: ([a-z-]+))?", re.MULTILINE
 )
-_PATH: Final = re.compile(r"(?:app|bench|deploy|docs|migrations|requirements|tests)/[\w./-]*")
+_PATH: Final = re.compile(r"(?:app|bench|chaos|deploy|docs|migrations|requirements|tests)/[\w./-]*")
 _TEST: Final = re.compile(r"test_\w+")
 
 

@@ -1,0 +1,145 @@
+"""Break Redis: killed, paused, cut off in the middle of replies, emptied."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from bench.loopback import MadeCode, Service, running_service
+from chaos.fault import Effort, Fault, Say
+from chaos.judging import judge, until_drained
+from chaos.load import under_load
+from chaos.proxy import Proxy, proxied
+from chaos.row import Row
+from chaos.visitors import Met
+
+PAUSE_SECONDS: Final = 10.0
+CUT_SECONDS: Final = 6.0
+# Bytes of replies after which a connection is cut: the reply to one scan has some hundred.
+CUT_AFTER: Final = (20, 3_000)
+# New visitors are served within a second of its end; the rest is what busy cores may add.
+BACK_SECONDS: Final = 2.0
+# A reply may take a second, and who asks later is told at once; the rest is again for busy cores.
+ANSWER_SECONDS: Final = 2.0
+
+Breaking = Callable[[MadeCode], object]
+
+
+async def killed(service: Service, effort: Effort) -> Row:
+    """Kill Redis as `kill -9` does, again and again, and start it on its append-only file."""
+    times = min(3, effort.rounds)
+
+    def breaking(_: MadeCode) -> None:
+        for _number in range(times):
+            service.servers.redis.kill()
+            time.sleep(1.0)
+            service.servers.redis.start()
+
+    said = f"`kill -9`, {times} times, a second without, then a start on its append-only file"
+    return await _row(service, "Redis is killed", said, effort, breaking)
+
+
+async def paused(service: Service, effort: Effort, seconds: float = PAUSE_SECONDS) -> Row:
+    """Stop Redis without ending it: connections stay open, and nothing answers."""
+
+    def breaking(_: MadeCode) -> None:
+        pid = service.servers.redis.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    said = f"SIGSTOP, and SIGCONT {seconds:.0f} s later"
+    return await _row(service, "Redis is paused", said, effort, breaking)
+
+
+async def cut(service: Service, effort: Effort, proxy: Proxy, seconds: float = CUT_SECONDS) -> Row:
+    """Cut connections to Redis in the middle of replies, again and again; the service must use the proxy."""
+    before = proxy.cuts
+
+    def breaking(_: MadeCode) -> None:
+        proxy.cut_replies(CUT_AFTER)
+        time.sleep(seconds)
+        proxy.cut_replies(None)
+
+    least, most = CUT_AFTER
+    said = f"for {seconds:.0f} s a proxy cut every connection after {least} to {most:,} bytes of replies"
+    row = await _row(service, "Redis is cut off within replies", said, effort, breaking)
+    assert proxy.cuts > before, "nothing was cut"
+    return replace(row, injected=f"{row.injected}: {proxy.cuts - before:,} cuts")
+
+
+async def emptied(service: Service, effort: Effort, proxy: Proxy) -> Row:
+    """Let Redis come back with nothing, when all that it had was recorded; web processes must use the proxy."""
+
+    def breaking(code: MadeCode) -> None:
+        proxy.refuse()
+        left = asyncio.run(until_drained(service, code))
+        assert not left, left
+        empty(service)
+        proxy.admit()
+
+    said = "out of reach of web processes until all was recorded, then `kill -9`, and a start on an empty directory"
+    return await _row(service, "Redis comes back empty", said, effort, breaking)
+
+
+def empty(service: Service) -> None:
+    """Kill Redis, throw away all that it knows, and start it."""
+    service.servers.redis.kill()
+    shutil.rmtree(service.servers.redis.data)
+    service.servers.redis.start()
+
+
+def behind(service: Service, stack: ExitStack, *names: str) -> Proxy:
+    """Put a proxy between Redis and some processes, which are started anew."""
+    proxy = stack.enter_context(proxied(unquote(urlsplit(service.servers.servers.redis_url).path)))
+    for name in names:
+        service.stop(name)
+        service.start(name, HUOMA_REDIS_URL=proxy.url)
+    return proxy
+
+
+def late(met: Met) -> list[str]:
+    """Name answers that took too long, and a service that was too long in coming back."""
+    slow = [answer for answer in met.answers if answer.took > ANSWER_SECONDS]
+    found = [f"{len(slow)} answers took more than {ANSWER_SECONDS} s, such as {slow[0]}"] if slow else []
+    back = met.back_seconds()
+    if back is not None and back > BACK_SECONDS:
+        found.append(f"nobody new was given a place for {back:.1f} s after the fault had ended")
+    return found
+
+
+async def _row(service: Service, fault: str, injected: str, effort: Effort, breaking: Breaking) -> Row:
+    borne = await under_load(service, effort, breaking)
+    return await judge(service, borne, fault=fault, injected=injected, also=late)
+
+
+def _inject(effort: Effort, say: Say) -> Sequence[Row]:
+    rows = []
+    with running_service(workers=2) as service:
+        for one in (killed, paused):
+            say(one.__name__)
+            rows.append(asyncio.run(one(service, effort)))
+    return rows
+
+
+def _inject_between(effort: Effort, say: Say) -> Sequence[Row]:
+    with running_service(workers=2) as service, ExitStack() as stack:
+        say(cut.__name__)
+        rows = [asyncio.run(cut(service, effort, behind(service, stack, "worker", "serve")))]
+        say(emptied.__name__)
+        service.stop("worker")
+        service.start("worker")
+        proxy = behind(service, stack, "serve")
+        return [*rows, asyncio.run(emptied(service, effort, proxy))]
+
+
+FAULTS: Final = (Fault("redis", _inject), Fault("redis-between", _inject_between))
