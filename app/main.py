@@ -33,7 +33,7 @@ class Web:
     """Be the ASGI application of one process, with its beginning and its end."""
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
-        self.parts = build_parts(settings, clock)
+        self.parts = build_parts(settings, clock, watchful=True)
         self.reader = Reader()
         self.wire = Wire(self.parts.redis, timeout_seconds=settings.redis_timeout_seconds)
         self.batcher = Batcher(self.wire, clock)

@@ -45,13 +45,14 @@ class Parts:
         await self.database.close()
 
 
-def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Parts:
-    """Make the parts; nothing is connected before it is first needed."""
+def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now, *, watchful: bool = False) -> Parts:
+    """Make the parts; nothing is connected before it is first needed. `watchful` is for where somebody waits."""
     database = Database(
         settings.database_url,
         pool_size=settings.database_connections,
         connect_seconds=settings.database_connect_seconds,
         statement_seconds=settings.database_statement_seconds,
+        watchful=watchful,
     )
     redis = connect(
         settings.redis_url,

@@ -1,15 +1,18 @@
 """Open sessions on PostgreSQL: reading and writing told apart by type, an absent database from a refusing one."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final, NewType
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, NewType
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.domain.errors import StoreAway
+from app.store.patience import Patience
 
 Reading = NewType("Reading", AsyncConnection)
 Writing = NewType("Writing", AsyncConnection)
@@ -18,10 +21,16 @@ Writing = NewType("Writing", AsyncConnection)
 class Database:
     """Hand out connections of one pool.
 
+    With `watchful`, what has been asked for longer than `connect_seconds` is given up when PostgreSQL does not answer
+    anybody; without, only `statement_seconds` bound it, and a server that was stopped and goes on loses nothing.
     Raises: StoreAway — from both openers, when PostgreSQL cannot be reached or goes away meanwhile.
+    Cost: an opening is a round trip, to see that somebody answers.
     """
 
-    def __init__(self, url: str, *, pool_size: int, connect_seconds: float, statement_seconds: float) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int, connect_seconds: float, statement_seconds: float, watchful: bool = False
+    ) -> None:
+        connect_args = {"timeout": connect_seconds, "command_timeout": statement_seconds}
         self.engine: AsyncEngine = create_async_engine(
             url,
             # What a failed statement was given is a payload, a name or the hash of a key, and no business of a log.
@@ -29,28 +38,86 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=connect_seconds,
-            # A restarted server costs nobody a failed request; no scan waits for this, since none asks PostgreSQL.
-            pool_pre_ping=True,
-            connect_args={"timeout": connect_seconds, "command_timeout": statement_seconds},
+            connect_args=connect_args,
         )
+        # Apart from the pool, all of which may be waiting for the very server that is asked for.
+        self._aside: AsyncEngine = create_async_engine(url, poolclass=sa.NullPool, connect_args=connect_args)
+        self._patience = Patience(connect_seconds)
+        self._watchful = watchful
+        self._looking = asyncio.Lock()
+        # A restarted server costs nobody a failed request; no scan waits for this, since none asks PostgreSQL.
+        sa.event.listen(self.engine.sync_engine, "checkout", self._check)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:
         """Open a connection for reading; nothing it does is kept."""
         with _away():
-            async with self.engine.connect() as connection:
+            async with self._opened() as connection:
                 yield Reading(connection)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Writing]:
         """Open one transaction: kept when the block ends, undone when it raises."""
         with _away():
-            async with self.engine.begin() as connection:
+            async with self._opened() as connection, connection.begin():
                 yield Writing(connection)
 
     async def close(self) -> None:
         """Close every connection of the pool."""
         await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[AsyncConnection]:
+        connection = await self._patience.open(self._open())
+        try:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            async with self._watched():
+                with self._patience.held(driver):
+                    yield connection
+        finally:
+            # Also for who is cancelled meanwhile: the connection must go back.
+            await asyncio.shield(connection.close())
+
+    async def _open(self) -> AsyncConnection:
+        try:
+            return await self.engine.connect()
+        except PoolTimeout:
+            raise
+        except TimeoutError:
+            self._patience.fall_silent()
+            raise
+
+    def _check(self, connection: Any, _record: Any, _proxy: Any) -> None:
+        """See that a connection is alive before it is handed out; if it is dead, so are the others of its time."""
+        try:
+            connection.run_async(self._ping)
+        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+            raise InvalidatePoolError from error
+
+    async def _ping(self, driver: Any) -> None:
+        with self._patience.answering(driver):
+            await driver.execute("select")
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Look now and then, while a block lasts, whether PostgreSQL answers at all."""
+        watching = asyncio.create_task(self._watch()) if self._watchful else None
+        try:
+            yield
+        finally:
+            if watching is not None:
+                watching.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._patience.seconds)
+            with suppress(DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError):
+                try:
+                    async with self._looking, self._aside.connect():
+                        pass
+                except TimeoutError:
+                    self._patience.fall_silent()
 
 
 class _away:  # noqa: N801 - reads as a word where it is used
