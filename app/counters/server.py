@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -18,6 +18,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from app.counters.pool import Pool
 from app.domain.errors import CountersAway
 
 _AWAY_ERRORS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
@@ -30,7 +31,7 @@ def connect(url: str, *, connections: int, timeout_seconds: float) -> Redis:
 
     Retries are off: a command whose reply was lost may have counted, and must not count twice.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = Pool.from_url(
         url,
         max_connections=connections,
         timeout=timeout_seconds,

@@ -27,7 +27,8 @@ class Wire:
     """Run scripts over one connection, opened when first needed and again after it broke.
 
     Nothing is ever sent twice. Calls are answered in the order in which they were made, so that one that takes too long
-    takes all that wait behind it along.
+    takes all that wait behind it along. Then one call at a time finds out whether Redis is back, and the others are
+    told at once that it is not: a line counts as open when the other end has said something.
     """
 
     def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
@@ -35,6 +36,7 @@ class Wire:
         self._timeout = timeout_seconds
         self._line: _Line | None = None
         self._dialling: asyncio.Task[_Line] | None = None
+        self._silent = False
 
     async def evalsha(self, sha: str, numkeys: int, *rest: str | float | bytes) -> Any:
         """Run a script by its hash.
@@ -55,8 +57,14 @@ class Wire:
     async def _call(self, command: Command) -> Any:
         line = self._line
         if line is None or line.broken:
+            if self._silent and self._dialling is not None:
+                raise RedisConnectionError("Redis is silent, and somebody asks it already.")
             line = await self._dial()
-        return await line.ask(command)
+        try:
+            return await line.ask(command)
+        except TimeoutError:
+            self._silent = True
+            raise
 
     async def _dial(self) -> "_Line":
         """Connect once for all who want to."""
@@ -67,8 +75,10 @@ class Wire:
 
     def _dialled(self, dialling: "asyncio.Task[_Line]") -> None:
         self._dialling = None
-        if not dialling.cancelled() and dialling.exception() is None:
-            self._line = dialling.result()
+        if not dialling.cancelled():
+            self._silent = isinstance(dialling.exception(), TimeoutError)
+            if dialling.exception() is None:
+                self._line = dialling.result()
 
     async def _connect(self) -> "_Line":
         loop = asyncio.get_running_loop()
@@ -94,9 +104,10 @@ class Wire:
 
 def _greeting(told: Any) -> list[Command]:
     """Say who we are and which database we want, where the address names them."""
-    greeting: list[Command] = []
+    # The kernel opens connections for a server that is stopped, so that only an answer proves that somebody is there.
+    greeting: list[Command] = [("PING",)]
     if told.password:
-        greeting.append(("AUTH", *filter(None, (told.username, told.password))))
+        greeting.insert(0, ("AUTH", *filter(None, (told.username, told.password))))
     if told.db:
         greeting.append(("SELECT", told.db))
     return greeting
