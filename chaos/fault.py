@@ -17,16 +17,23 @@ PLACES = 20
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Say how much to do: people and how fast they come, and rounds where a fault is injected again and again."""
+    """Say how much to do.
+
+    Shapes: people, how fast they come and how often they come back; `rounds` where a fault is injected again and again.
+    Units: `seconds` that a fault lasts which lasts as long as it is let.
+    """
 
     people: int = 1_200
     per_second: float = 60.0
+    returns: int = 3
+    every_seconds: float = 2.0
     rounds: int = 50
+    seconds: float = 10.0
 
     @property
     def crowd(self) -> Crowd:
         """Make a crowd of it."""
-        return Crowd(self.people, self.per_second)
+        return Crowd(self.people, self.per_second, self.returns, self.every_seconds)
 
 
 @dataclass(frozen=True, slots=True)

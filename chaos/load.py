@@ -13,7 +13,9 @@ from chaos.visitors import Met, during, send
 
 # Of the time in which people come: enough before it that every process knows the code and some have their place.
 _CALM: Final = 0.2
-_LOOK_SECONDS: Final = 0.5
+# What a process has not met it cannot tell without its servers.
+_WARM: Final = 40
+_LOOK_SECONDS: Final = 0.25
 _TAIL_SECONDS: Final = 2.0
 
 
@@ -56,6 +58,8 @@ async def under_load(service: Service, effort: Effort, breaking: Callable[[MadeC
         async with asyncio.TaskGroup() as group:
             group.create_task(send(service.url, code.slug, effort.crowd, met, going_on=lambda: not calm_again(met)))
             await asyncio.sleep(effort.crowd.seconds * _CALM)
+            while sum(answer.given for answer in met.answers) < _WARM:
+                await asyncio.sleep(_LOOK_SECONDS)
             before = max(grown)
             await during(met, lambda: breaking(code))
     finally:

@@ -18,7 +18,6 @@ from chaos.load import under_load
 from chaos.row import Row
 from chaos.visitors import Met
 
-AWAY_SECONDS: Final = 10.0
 API_PER_SECOND: Final = 20.0
 # What the first to ask may wait for: HUOMA_DATABASE_CONNECT_SECONDS, twice, and what busy cores add.
 API_SECONDS: Final = 5.0
@@ -26,26 +25,26 @@ API_SECONDS: Final = 5.0
 API_MEDIAN_SECONDS: Final = 0.5
 
 
-async def killed(service: Service, effort: Effort, seconds: float = AWAY_SECONDS) -> Row:
+async def killed(service: Service, effort: Effort) -> Row:
     """Kill PostgreSQL as `kill -9` does, and start it again."""
 
     def breaking(_: MadeCode) -> None:
         service.servers.postgres.kill()
-        time.sleep(seconds)
+        time.sleep(effort.seconds)
         service.servers.postgres.start()
 
-    said = f"`kill -9`, and a start {seconds:.0f} s later"
+    said = f"`kill -9`, and a start {effort.seconds:.0f} s later"
     return await _row(service, "PostgreSQL is killed", said, effort, breaking)
 
 
-async def paused(service: Service, effort: Effort, seconds: float = AWAY_SECONDS) -> Row:
+async def paused(service: Service, effort: Effort) -> Row:
     """Stop every process of PostgreSQL without ending it: connections stay open, and nothing answers."""
 
     def breaking(_: MadeCode) -> None:
         with stopped(service):
-            time.sleep(seconds)
+            time.sleep(effort.seconds)
 
-    said = f"SIGSTOP to all its processes, and SIGCONT {seconds:.0f} s later"
+    said = f"SIGSTOP to all its processes, and SIGCONT {effort.seconds:.0f} s later"
     return await _row(service, "PostgreSQL is paused", said, effort, breaking)
 
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+import redis
+
 from bench.loopback import MadeCode, Service, running_service
 from chaos.fault import Effort, Fault, Say
 from chaos.judging import judge, until_drained
@@ -19,8 +21,6 @@ from chaos.proxy import Proxy, proxied
 from chaos.row import Row
 from chaos.visitors import Met
 
-PAUSE_SECONDS: Final = 10.0
-CUT_SECONDS: Final = 6.0
 # Bytes of replies after which a connection is cut: the reply to one scan has some hundred.
 CUT_AFTER: Final = (20, 3_000)
 # New visitors are served within a second of its end; the rest is what busy cores may add.
@@ -45,7 +45,7 @@ async def killed(service: Service, effort: Effort) -> Row:
     return await _row(service, "Redis is killed", said, effort, breaking)
 
 
-async def paused(service: Service, effort: Effort, seconds: float = PAUSE_SECONDS) -> Row:
+async def paused(service: Service, effort: Effort) -> Row:
     """Stop Redis without ending it: connections stay open, and nothing answers."""
 
     def breaking(_: MadeCode) -> None:
@@ -53,28 +53,40 @@ async def paused(service: Service, effort: Effort, seconds: float = PAUSE_SECOND
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:
-            time.sleep(seconds)
+            time.sleep(effort.seconds)
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    said = f"SIGSTOP, and SIGCONT {seconds:.0f} s later"
+    said = f"SIGSTOP, and SIGCONT {effort.seconds:.0f} s later"
     return await _row(service, "Redis is paused", said, effort, breaking)
 
 
-async def cut(service: Service, effort: Effort, proxy: Proxy, seconds: float = CUT_SECONDS) -> Row:
+async def cut(service: Service, effort: Effort, proxy: Proxy) -> Row:
     """Cut connections to Redis in the middle of replies, again and again; the service must use the proxy."""
     before = proxy.cuts
 
     def breaking(_: MadeCode) -> None:
         proxy.cut_replies(CUT_AFTER)
-        time.sleep(seconds)
+        time.sleep(effort.seconds)
         proxy.cut_replies(None)
 
     least, most = CUT_AFTER
-    said = f"for {seconds:.0f} s a proxy cut every connection after {least} to {most:,} bytes of replies"
+    said = f"for {effort.seconds:.0f} s a proxy cut every connection after {least} to {most:,} bytes of replies"
     row = await _row(service, "Redis is cut off within replies", said, effort, breaking)
     assert proxy.cuts > before, "nothing was cut"
     return replace(row, injected=f"{row.injected}: {proxy.cuts - before:,} cuts")
+
+
+async def filled(service: Service, effort: Effort) -> Row:
+    """Give Redis no memory for anything new, as `maxmemory` does where nothing may be thrown away."""
+
+    def breaking(_: MadeCode) -> None:
+        allow(service, 1)
+        time.sleep(effort.seconds)
+        allow(service, 0)
+
+    said = f"`maxmemory` reached for {effort.seconds:.0f} s: it answers `OOM` to whatever writes"
+    return await _row(service, "Redis is full", said, effort, breaking)
 
 
 async def emptied(service: Service, effort: Effort, proxy: Proxy) -> Row:
@@ -96,6 +108,12 @@ def empty(service: Service) -> None:
     service.servers.redis.kill()
     shutil.rmtree(service.servers.redis.data)
     service.servers.redis.start()
+
+
+def allow(service: Service, memory: int) -> None:
+    """Bound the memory of Redis; 0 for no bound. Units: bytes."""
+    with redis.Redis.from_url(service.servers.servers.redis_url) as client:
+        client.config_set("maxmemory", memory)
 
 
 def behind(service: Service, stack: ExitStack, *names: str) -> Proxy:
@@ -125,7 +143,7 @@ async def _row(service: Service, fault: str, injected: str, effort: Effort, brea
 def _inject(effort: Effort, say: Say) -> Sequence[Row]:
     rows = []
     with running_service(workers=2) as service:
-        for one in (killed, paused):
+        for one in (killed, paused, filled):
             say(one.__name__)
             rows.append(asyncio.run(one(service, effort)))
     return rows

@@ -69,15 +69,15 @@ class Database:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[AsyncConnection]:
         connection = await self._patience.open(self._open())
-        try:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert driver is not None
-            async with self._watched():
-                with self._patience.held(driver):
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        async with self._watched():
+            with self._patience.held(driver):
+                try:
                     yield connection
-        finally:
-            # Also for who is cancelled meanwhile: the connection must go back.
-            await asyncio.shield(connection.close())
+                finally:
+                    # Also for who is cancelled meanwhile: the connection must go back. It asks for a rollback.
+                    await asyncio.shield(connection.close())
 
     async def _open(self) -> AsyncConnection:
         try:

@@ -123,6 +123,24 @@ async def test_what_was_asked_before_is_given_up(server: PostgresServer, quick: 
     assert await ask(quick) < SLACK_SECONDS
 
 
+async def test_what_is_only_to_be_closed_is_given_up(server: PostgresServer, quick: Database) -> None:
+    asked, stopped = asyncio.Event(), asyncio.Event()
+
+    async def close_late() -> None:
+        async with quick.reading() as connection:
+            await connection.execute(sa.text("select 1"))
+            asked.set()
+            await stopped.wait()
+
+    closing = asyncio.create_task(close_late())
+    await asked.wait()
+    began = time.monotonic()
+    with silent(server):
+        stopped.set()
+        await asyncio.gather(closing, return_exceptions=True)
+    assert time.monotonic() - began < 3 * CONNECT_SECONDS + SLACK_SECONDS
+
+
 async def test_what_takes_long_is_not_taken_for_silence(quick: Database) -> None:
     async with quick.reading() as connection:
         assert await connection.scalar(sa.text(f"select 1 from pg_sleep({2.5 * CONNECT_SECONDS})")) == 1
