@@ -26,7 +26,7 @@ PHONE: Final = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
     "Mobile/15E148 MicroMessenger/8.0.59(0x18003b28) NetType/WIFI Language/zh_CN"
 )
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
 # Each batch makes a web process read the whole code anew, which takes its time when there are 50,000 targets.
 API_SECONDS: Final = 120.0
