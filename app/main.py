@@ -35,7 +35,9 @@ class Web:
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
         self.parts = build_parts(settings, clock, watchful=True)
         self.reader = Reader()
-        self.wire = Wire(self.parts.redis, timeout_seconds=settings.redis_timeout_seconds)
+        self.wire = Wire(
+            self.parts.redis, timeout_seconds=settings.redis_timeout_seconds, replicas=settings.redis_replicas
+        )
         self.batcher = Batcher(self.wire, clock)
         api = build_api(
             ApiContext.of(

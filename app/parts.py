@@ -58,6 +58,7 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now, *, 
         settings.redis_url,
         connections=settings.redis_connections,
         timeout_seconds=settings.redis_timeout_seconds,
+        replicas=settings.redis_replicas,
     )
     pseudonyms = Pseudonyms(settings.secrets)
     drain = Drain(database, redis, pseudonyms)

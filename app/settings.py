@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.counters.address import read_address
+
 PREFIX = "HUOMA_"
 
 
@@ -32,7 +34,12 @@ class Settings:
     database_url: str = _knob(
         "", "PostgreSQL, `postgresql+asyncpg://…`; empty starts a private one in the data directory."
     )
-    redis_url: str = _knob("", "Redis ≥ 6.2, `redis://…`; empty starts a private one in the data directory.")
+    redis_url: str = _knob(
+        "",
+        "Redis ≥ 6.2: `redis://host:6379/0`, `redis+cluster://host:6379,host:6379` or "
+        "`redis+sentinel://host:26379,host:26379/mymaster`; `rediss` for TLS; empty starts a private one in the data "
+        "directory.",
+    )
     data_dir: Path = _knob(Path("data"), "Where the private servers and the secret are kept.")
     host: str = _knob("127.0.0.1", "Address to listen on.")
     port: int = _knob(8000, "Port to listen on; 0 takes a free one.")
@@ -47,6 +54,9 @@ class Settings:
     workers: int = _knob(1, "Web processes.")
     redis_connections: int = _knob(8, "Redis connections of one process.")
     redis_timeout_seconds: float = _knob(1.0, "Time for one Redis reply before it counts as away.")
+    redis_replicas: int = _knob(
+        0, "Replicas that must have what was counted before a visitor is told; half of the time for a reply is waited."
+    )
     database_connections: int = _knob(5, "PostgreSQL connections of one process.")
     database_connect_seconds: float = _knob(2.0, "Time for a PostgreSQL connection before it counts as away.")
     database_statement_seconds: float = _knob(30.0, "Time for one statement.")
@@ -78,6 +88,10 @@ class Settings:
                 values[known[name].name] = _convert(name, known[name].type, text)
         if "public_url" in values:
             values["public_url"] = _origin(PREFIX + "PUBLIC_URL", values["public_url"])
+        if "redis_url" in values:
+            _check_address(PREFIX + "REDIS_URL", values["redis_url"])
+        if values.get("redis_replicas", 0) < 0:
+            raise ValueError(f"{PREFIX}REDIS_REPLICAS cannot be less than 0.")
         for one in _listed(values.get("trusted_proxies", "")):
             _check_network(PREFIX + "TRUSTED_PROXIES", one)
         return cls(**values)
@@ -160,6 +174,14 @@ def _check_network(name: str, text: str) -> None:
         ip_network(text, strict=False)
     except ValueError:
         raise ValueError(f"{name} holds {text!r}, which is no address and no network such as 10.0.0.0/8.") from None
+
+
+def _check_address(name: str, text: str) -> None:
+    # The address may hold a password, so it is not repeated.
+    try:
+        read_address(text)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}.") from None
 
 
 def _convert(name: str, kind: Any, text: str) -> Any:

@@ -3,7 +3,7 @@
 import re
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -18,6 +18,9 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from app.counters.address import Host, Kind, read_address
+from app.counters.cluster import Cluster
+from app.counters.node import MasterPool, Node, wait_ms
 from app.counters.pool import Pool
 from app.domain.errors import CountersAway
 
@@ -26,21 +29,37 @@ _AWAY_ERRORS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, Rea
 _AWAY: Final = re.compile(r"(?:^|: -)(?:MISCONF|OOM|MASTERDOWN|NOREPLICAS|LOADING|TRYAGAIN|READONLY|BUSY) ")
 
 
-def connect(url: str, *, connections: int, timeout_seconds: float) -> Redis:
-    """Open a pool on `redis://`, `rediss://` or `unix://`; connections are made when first needed.
+def connect(url: str, *, connections: int, timeout_seconds: float, replicas: int = 0) -> Redis:
+    """Open Redis at one of `address.FORMS`; connections are made when first needed, at most so many to each server.
 
     Retries are off: a command whose reply was lost may have counted, and must not count twice.
+    Units: what is written is answered once `replicas` replicas have it; half of the time for a reply is left for that.
+    Raises: ValueError — the address cannot be one.
     """
-    pool = Pool.from_url(
-        url,
-        max_connections=connections,
-        timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-    )
-    return Redis(connection_pool=pool)
+    address = read_address(url)
+    limits: dict[str, Any] = {
+        "max_connections": connections,
+        "timeout": timeout_seconds,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": True,
+    }
+
+    def node(pool: Pool) -> Node:
+        return Node(pool, replicas=replicas, wait_ms=wait_ms(timeout_seconds))
+
+    def dial(host: Host) -> Node:
+        name, port = host
+        return node(Pool(host=name, port=port, **address.options, **limits))
+
+    match address.kind:
+        case Kind.CLUSTER:
+            return Cluster(address.hosts, dial, timeout_seconds=timeout_seconds)
+        case Kind.SENTINEL:
+            return node(MasterPool(address, timeout_seconds=timeout_seconds, **limits))
+        case Kind.ONE:
+            return node(Pool(**address.options, **limits))
 
 
 class _Away:

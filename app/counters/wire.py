@@ -1,4 +1,4 @@
-"""Carry the scripts of scans to Redis: one connection, one write and one read a call.
+"""Carry the scripts of scans to Redis: one connection to each server, one write and one read a call.
 
 redis-py spends ten times as much on a call, and most of it in Python; where every scan waits for one, that is half of
 what a scan costs (docs/adr/0021-hot-path.md). It still tells where the server is, and does everything that is no scan.
@@ -7,41 +7,65 @@ what a scan costs (docs/adr/0021-hot-path.md). It still tells where the server i
 import asyncio
 import re
 from collections import deque
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import hiredis
 from redis.asyncio import Redis, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from app.counters.address import Host
+from app.counters.cluster import Cluster
+from app.counters.node import MasterPool, insist, wait_ms
 
 # hiredis wants a tuple; what may be in it, it says itself.
 Command = tuple[Any, ...]
-_NO_SCRIPT: Final = "NOSCRIPT "
+_SAYS: Final[dict[str, type[RedisError]]] = {
+    "NOSCRIPT": NoScriptError,
+    "TRYAGAIN": TryAgainError,
+    "CLUSTERDOWN": ClusterDownError,
+}
 # Said by a server that is a master no more: another is, and only a new connection can find it.
 _DEMOTED: Final = re.compile(r"(?:^|: -)(?:READONLY|MASTERDOWN) ")
 # Said to a connection, whatever it asked.
-_SHUT_OUT: Final = ("ERR max number of clients", "NOAUTH ", "CLUSTERDOWN ")
+_SHUT_OUT: Final = ("ERR max number of clients", "NOAUTH ")
+# Said by a cluster's server that has run nothing; the rest of MOVED and ASK says who would.
+_ELSEWHERE: Final = {"MOVED": MovedError, "ASK": AskError}
 
 
 class Wire:
-    """Run scripts over one connection, opened when first needed and again after it broke.
+    """Run scripts over one connection to each server, opened when first needed and again after it broke.
 
-    Nothing is ever sent twice. Calls are answered in the order in which they were made, so that one that takes too long
-    takes all that wait behind it along. Then one call at a time finds out whether Redis is back, and the others are
-    told at once that it is not: a line counts as open when the other end has said something.
+    Nothing that may have been run is ever sent twice. Calls are answered in the order in which they were made, so that
+    one that takes too long takes all that wait behind it along. Then one call at a time finds out whether that server
+    is back, and the others are told at once that it is not: a line counts as open when the other end has said something.
+    With `replicas`, a call is answered once so many have what it has written: `WAIT` goes behind it in the same write.
     """
 
-    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+    def __init__(self, redis: Redis, *, timeout_seconds: float, replicas: int = 0) -> None:
         self._redis = redis
         self._timeout = timeout_seconds
-        self._line: _Line | None = None
-        self._dialling: asyncio.Task[_Line] | None = None
-        self._silent = False
+        self._replicas = replicas
+        # By the server of a cluster; None where there is one, or one that sentinels name.
+        self._lines: dict[Host | None, _Line] = {}
+        self._dialling: dict[Host | None, asyncio.Task[_Line]] = {}
+        self._silent: set[Host | None] = set()
 
     async def evalsha(self, sha: str, numkeys: int, *rest: str | float | bytes) -> Any:
         """Run a script by its hash.
 
         Raises: RedisError, OSError, TimeoutError — as redis-py does; some or all of it may have been done.
+        NotHeardError — all of it was done, and fewer than `replicas` know.
         """
         return await self._call(("EVALSHA", sha, numkeys, *rest))
 
@@ -51,40 +75,66 @@ class Wire:
 
     async def aclose(self) -> None:
         """Hang up."""
-        if self._line is not None:
-            self._line.hang_up()
+        for line in self._lines.values():
+            line.hang_up()
 
     async def _call(self, command: Command) -> Any:
-        line = self._line
+        if isinstance(self._redis, Cluster):
+            return await self._redis.follow(str(command[3]), lambda host, asking: self._send(host, command, asking))
+        return await self._send(None, command)
+
+    async def _send(self, host: Host | None, command: Command, asking: bool = False) -> Any:  # noqa: FBT001, FBT002
+        line = self._lines.get(host)
         if line is None or line.broken:
-            if self._silent and self._dialling is not None:
+            if host in self._silent and host in self._dialling:
                 raise RedisConnectionError("Redis is silent, and somebody asks it already.")
-            line = await self._dial()
+            line = await self._dial(host)
         try:
+            if asking or self._replicas:
+                return await self._ask_and_wait(line, command, asking=asking)
             return await line.ask(command)
         except TimeoutError:
-            self._silent = True
+            self._silent.add(host)
             raise
 
-    async def _dial(self) -> "_Line":
+    async def _ask_and_wait(self, line: "_Line", command: Command, *, asking: bool) -> Any:
+        commands = [("ASKING",), command] if asking else [command]
+        if self._replicas:
+            commands.append(("WAIT", self._replicas, wait_ms(self._timeout)))
+        replies = await line.ask_together(commands)
+        reply, last = replies[int(asking)], replies[-1]
+        # When time is over the last is given up, and takes the others along.
+        if isinstance(last, TimeoutError):
+            raise last
+        if isinstance(reply, BaseException):
+            raise reply
+        if self._replicas:
+            insist(last, self._replicas)
+        return reply
+
+    async def _dial(self, host: Host | None) -> "_Line":
         """Connect once for all who want to."""
-        if self._dialling is None:
-            self._dialling = asyncio.create_task(self._connect())
-            self._dialling.add_done_callback(self._dialled)
-        return await asyncio.shield(self._dialling)
+        dialling = self._dialling.get(host)
+        if dialling is None:
+            dialling = self._dialling[host] = asyncio.create_task(self._connect(host))
+            dialling.add_done_callback(partial(self._dialled, host))
+        return await asyncio.shield(dialling)
 
-    def _dialled(self, dialling: "asyncio.Task[_Line]") -> None:
-        self._dialling = None
-        if not dialling.cancelled():
-            self._silent = isinstance(dialling.exception(), TimeoutError)
-            if dialling.exception() is None:
-                self._line = dialling.result()
+    def _dialled(self, host: Host | None, dialling: "asyncio.Task[_Line]") -> None:
+        del self._dialling[host]
+        if dialling.cancelled():
+            return
+        if isinstance(dialling.exception(), TimeoutError):
+            self._silent.add(host)
+        else:
+            self._silent.discard(host)
+        if dialling.exception() is None:
+            self._lines[host] = dialling.result()
 
-    async def _connect(self) -> "_Line":
+    async def _connect(self, host: Host | None) -> "_Line":
         loop = asyncio.get_running_loop()
-        # Never connected itself: it knows what the address in the settings says.
-        told: Any = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         async with asyncio.timeout(self._timeout):
+            told = await self._told(host)
             if isinstance(told, UnixDomainSocketConnection):
                 _, line = await loop.create_unix_connection(lambda: _Line(self._timeout), told.path)
             else:
@@ -100,6 +150,15 @@ class Wire:
                 line.hang_up()
                 raise
         return line
+
+    async def _told(self, host: Host | None) -> Any:
+        """Make a connection that is never connected: it knows what the address in the settings says."""
+        redis = self._redis.node(host) if host and isinstance(self._redis, Cluster) else self._redis
+        pool = redis.connection_pool
+        told: Any = pool.make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(pool, MasterPool):
+            told.host, told.port = await pool.get_master_address()
+        return told
 
 
 def _greeting(told: Any) -> list[Command]:
@@ -126,17 +185,28 @@ class _Line(asyncio.Protocol):
 
     async def ask(self, command: Command) -> Any:
         """Send a command and wait for its reply, not too long."""
-        if self.broken or self._transport is None:
-            raise RedisConnectionError("The connection is closed.")
-        spelt = hiredis.pack_command(command)
         answer = self._loop.create_future()
-        self._waiting.append(answer)
-        overdue = self._loop.call_later(self._timeout, self._give_up, answer)
+        overdue = self._send(hiredis.pack_command(command), answer)
         try:
-            self._transport.write(spelt)
             return await answer
         finally:
             overdue.cancel()
+
+    async def ask_together(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one write, and wait for their replies, not too long; errors are told in their places."""
+        answers = [self._loop.create_future() for _ in commands]
+        overdue = self._send(b"".join(map(hiredis.pack_command, commands)), *answers)
+        try:
+            return await asyncio.gather(*answers, return_exceptions=True)
+        finally:
+            overdue.cancel()
+
+    def _send(self, spelt: bytes, *answers: "asyncio.Future[Any]") -> asyncio.TimerHandle:
+        if self.broken or self._transport is None:
+            raise RedisConnectionError("The connection is closed.")
+        self._transport.write(spelt)
+        self._waiting.extend(answers)
+        return self._loop.call_later(self._timeout, self._give_up, answers[-1])
 
     def hang_up(self) -> None:
         """Close the connection; whoever waits is told."""
@@ -186,4 +256,7 @@ class _Line(asyncio.Protocol):
 def _error(text: str) -> RedisError:
     if text.startswith(_SHUT_OUT):
         return RedisConnectionError(text)
-    return NoScriptError(text) if text.startswith(_NO_SCRIPT) else ResponseError(text)
+    word, _, rest = text.partition(" ")
+    if word in _ELSEWHERE:
+        return _ELSEWHERE[word](rest)
+    return _SAYS.get(word, ResponseError)(text)

@@ -91,8 +91,9 @@ async def relay(servers: Servers) -> AsyncIterator[Relay]:
         yield relay
 
 
-async def test_a_thousand_calls_at_once_each_get_their_own_answer(servers: Servers, dial: Dial) -> None:
-    wire = dial(servers.redis_url)
+@pytest.mark.parametrize("where", ["one", "cluster"], indirect=True)
+async def test_a_thousand_calls_at_once_each_get_their_own_answer(where: str, dial: Dial) -> None:
+    wire = dial(where)
     answers = await asyncio.gather(*(ECHO.run(wire, [f"k{n}"], [n]) for n in range(1_000)))
     assert answers == [[f"k{n}", str(n)] for n in range(1_000)]
 
@@ -103,15 +104,19 @@ async def test_all_who_call_first_share_one_connection(relay: Relay, dial: Dial)
     assert relay.met == 1
 
 
-async def test_a_script_that_redis_has_forgotten_is_sent_anew(servers: Servers, dial: Dial, redis: Redis) -> None:
-    wire = dial(servers.redis_url)
+@pytest.mark.parametrize("where", ["one", "cluster"], indirect=True)
+async def test_a_script_that_redis_has_forgotten_is_sent_anew(where: str, dial: Dial) -> None:
+    wire = dial(where)
     await ECHO.run(wire, ["k"], ["before"])
+    redis = connect(where, connections=1, timeout_seconds=TIMEOUT)
     await redis.script_flush()
+    await redis.aclose()
     assert await ECHO.run(wire, ["k"], ["after"]) == ["k", "after"]
 
 
-async def test_a_script_that_fails_says_so_and_leaves_the_others_alone(servers: Servers, dial: Dial) -> None:
-    wire = dial(servers.redis_url)
+@pytest.mark.parametrize("where", ["one", "cluster"], indirect=True)
+async def test_a_script_that_fails_says_so_and_leaves_the_others_alone(where: str, dial: Dial) -> None:
+    wire = dial(where)
     broken = Script("broken", "return redis.call('NOSUCHCOMMAND')")
     answers = await asyncio.gather(
         ECHO.run(wire, ["k"], [1]), broken.run(wire, ["k"], []), ECHO.run(wire, ["k"], [2]), return_exceptions=True
@@ -161,8 +166,9 @@ async def test_nobody_there_is_told_at_once(tmp_path: Path, dial: Dial) -> None:
         await ECHO.run(wire, ["k"], [1])
 
 
-async def test_who_hangs_up_takes_no_answer_of_another(servers: Servers, dial: Dial) -> None:
-    wire = dial(servers.redis_url)
+@pytest.mark.parametrize("where", ["one", "cluster"], indirect=True)
+async def test_who_hangs_up_takes_no_answer_of_another(where: str, dial: Dial) -> None:
+    wire = dial(where)
     await ECHO.run(wire, ["k"], ["first"])
     gone = asyncio.create_task(ECHO.run(wire, ["k"], ["gone"]))
     await asyncio.sleep(0)
