@@ -30,7 +30,7 @@ class Member(RedisServer):
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         super().__init__(directory)
         self.port = free_port_with_bus()
-        self._settings = {"port": str(self.port), "bind": "127.0.0.1", "repl-diskless-sync-delay": "0", **settings}
+        self.settings = {"port": str(self.port), "bind": "127.0.0.1", "repl-diskless-sync-delay": "0", **settings}
 
     @property
     def host(self) -> tuple[str, int]:
@@ -38,14 +38,18 @@ class Member(RedisServer):
 
     def ask(self, *command: Any) -> Any:
         """Ask this very server."""
-        with Redis(port=self.port, decode_responses=True, socket_timeout=5) as redis:
+        with self.client() as redis:
             return redis.execute_command(*command)
+
+    def client(self) -> Redis:
+        """Speak to this very server."""
+        return Redis(port=self.port, decode_responses=True, socket_timeout=5)
 
     def role(self) -> str:
         return str(self.ask("ROLE")[0])
 
     def _command(self) -> list[str]:
-        return [*super()._command(), *(word for name, value in self._settings.items() for word in (f"--{name}", value))]
+        return [*super()._command(), *(word for name, value in self.settings.items() for word in (f"--{name}", value))]
 
 
 class SentinelServer(Member):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ClusterDownError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.counters import keys
 from app.counters.counts import Places
@@ -13,9 +16,12 @@ from app.counters.scripts import AUDIT
 from app.counters.server import away
 from app.counters.stream import packed, unpack
 from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.errors import CountersAway
 from app.domain.event import Event
 
 _ASKED_TOGETHER: Final = 500
+# What a cluster tells in the place of a reply that did not come.
+_SILENT: Final = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +46,11 @@ async def late(redis: Redis, workspace: WorkspaceId, now_ms: int, limit: int) ->
 async def unsettled(redis: Redis, workspaces: Sequence[WorkspaceId], now_ms: int) -> list[WorkspaceId]:
     """Name the workspaces that have events to be recorded or a hold whose deadline has passed, in their order.
 
-    Raises: CountersAway.
+    Those whose server in a cluster is away are left out: the others' events are not to wait for it.
+    Raises: CountersAway — none of them can be asked.
     Cost: one round trip for each 500 workspaces.
     """
-    found = []
+    found, silent = [], 0
     for start in range(0, len(workspaces), _ASKED_TOGETHER):
         some = workspaces[start : start + _ASKED_TOGETHER]
         with away():
@@ -53,7 +60,13 @@ async def unsettled(redis: Redis, workspaces: Sequence[WorkspaceId], now_ms: int
                     pipe.zcount(keys.due(workspace), "-inf", now_ms)
                 # What is refused for one workspace is met again, and told, where that one is worked on.
                 told = await pipe.execute(raise_on_error=False)
-        found += [workspace for i, workspace in enumerate(some) if told[2 * i] or told[2 * i + 1]]
+        for workspace, *both in zip(some, told[::2], told[1::2], strict=True):
+            if any(isinstance(one, _SILENT) for one in both):
+                silent += 1
+            elif any(both):
+                found.append(workspace)
+    if silent and silent == len(workspaces):
+        raise CountersAway
     return found
 
 

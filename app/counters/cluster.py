@@ -245,14 +245,18 @@ class _Pipeline(Pipeline):
             return replies
 
     async def _apart(self, commands: Sequence[Command]) -> list[Any]:
+        replies: dict[int, Any] = {}
         groups: dict[Host, list[int]] = {}
         for i, command in enumerate(commands):
-            host = await self._cluster.serving(key_slot(_key(command).encode()))
-            groups.setdefault(host, []).append(i)
+            try:
+                host = await self._cluster.serving(key_slot(_key(command).encode()))
+            except RedisError as error:
+                replies[i] = error
+            else:
+                groups.setdefault(host, []).append(i)
         told = await asyncio.gather(
             *(self._cluster.each(host, [commands[i] for i in places]) for host, places in groups.items())
         )
-        replies: dict[int, Any] = {}
         for places, some in zip(groups.values(), told, strict=True):
             replies |= dict(zip(places, some, strict=True))
         return [replies[i] for i in range(len(commands))]

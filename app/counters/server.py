@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     OutOfMemoryError,
@@ -24,7 +25,7 @@ from app.counters.node import MasterPool, Node, wait_ms
 from app.counters.pool import Pool
 from app.domain.errors import CountersAway
 
-_AWAY_ERRORS: Final = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_AWAY_ERRORS: Final = (AskError, BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 # redis-py takes some prefixes off, and Redis < 7 puts what a script met behind a dash.
 _AWAY: Final = re.compile(r"(?:^|: -)(?:MISCONF|OOM|MASTERDOWN|NOREPLICAS|LOADING|TRYAGAIN|READONLY|BUSY) ")
 
@@ -83,6 +84,7 @@ _TURNED: Final = _Away()
 def away() -> AbstractContextManager[None]:
     """Turn every way in which Redis can be unreachable into one error; its refusals of our own mistakes stay loud.
 
-    Raises: CountersAway — no connection, no reply in time, still loading, read-only or without a master.
+    Raises: CountersAway — no connection, no reply in time, still loading, read-only, without a master,
+    too few replicas, or a slot that nobody serves yet.
     """
     return _TURNED
