@@ -37,6 +37,11 @@ def epoch(workspace: WorkspaceId) -> str:
     return f"huoma:{{{workspace}}}:epoch"
 
 
+def recorded(workspace: WorkspaceId) -> str:
+    """Name the string of two entries, a blank between: from where to where the record last moved, or was about to."""
+    return f"huoma:{{{workspace}}}:recorded"
+
+
 def adds(workspace: WorkspaceId, day: int) -> str:
     """Name the hash account → adds on one local day (days since 1970-01-01), `:freed` → adds given back.
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from app.counters import keys
-from app.counters.scripts import FORGET
+from app.counters.scripts import FORGET, KEEP
 from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
+from app.domain.errors import CountersAway
 from app.domain.event import Event, EventKind, Packed
 from app.domain.seat import Seat
 
@@ -17,10 +18,15 @@ START = "0-0"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Hold some entries after a position; `epoch` names this life of the stream, '' when there is none."""
+    """Hold some entries after a position; `epoch` names this life of the stream, '' when there is none.
+
+    Shapes: `known` when the stream has, or had, the entry that was read from. One that has not is that of a server
+    with older data: a replica that had not heard of it and is master now, or a server that lost its last writes.
+    """
 
     epoch: str
     entries: Sequence[Packed]
+    known: bool = True
 
 
 async def epoch_of(redis: Redis, workspace: WorkspaceId) -> str:
@@ -38,13 +44,29 @@ async def read_after(redis: Redis, workspace: WorkspaceId, epoch: str, entry: st
     with away():
         async with redis.pipeline(transaction=True) as pipe:
             pipe.get(keys.epoch(workspace))
-            pipe.xrange(keys.events(workspace), min=f"({entry}", count=limit)
-            now_epoch, rows = await pipe.execute()
+            pipe.get(keys.recorded(workspace))
+            # From the entry itself, if it is still there: an id alone says nothing of what came before it.
+            pipe.xrange(keys.events(workspace), min=entry, count=limit + 1)
+            now_epoch, recorded, rows = await pipe.execute()
         if now_epoch is None:
             return Reading("", ())
         if now_epoch != epoch and entry != START:
             return await read_after(redis, workspace, now_epoch, START, limit)
-    return Reading(now_epoch, [packed(entry, fields) for entry, fields in rows])
+    there = bool(rows) and rows[0][0] == entry
+    known = there or entry == START or entry in (recorded or "").split()
+    return Reading(now_epoch, [packed(name, fields) for name, fields in rows[there:][:limit]], known)
+
+
+async def keep(redis: Redis, workspace: WorkspaceId, epoch: str, after: str, entry: str) -> None:
+    """Make sure, before the record moves, that whoever is master next has what is recorded.
+
+    Replicas that are waited for have it; and should there be another master already, it has it, too.
+    Raises: CountersAway — this may not be recorded now.
+    """
+    if not await KEEP.run(
+        redis, [keys.events(workspace), keys.epoch(workspace), keys.recorded(workspace)], [epoch, after, entry]
+    ):
+        raise CountersAway
 
 
 async def forget(redis: Redis, workspace: WorkspaceId, epoch: str, entry: str) -> None:

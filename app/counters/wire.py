@@ -48,7 +48,7 @@ class Wire:
 
     Nothing that may have been run is ever sent twice. Calls are answered in the order in which they were made, so that
     one that takes too long takes all that wait behind it along. Then one call at a time finds out whether that server
-    is back, and the others are told at once that it is not: a line counts as open when the other end has said something.
+    is back, and the others are told at once that it is not: a line is open once the other end has said something.
     With `replicas`, a call is answered once so many have what it has written: `WAIT` goes behind it in the same write.
     """
 

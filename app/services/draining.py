@@ -1,5 +1,6 @@
 """Bring events from the stream into the record, exactly once (落库)."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +13,7 @@ from app.domain.tally import Tally
 from app.store import erasures, records
 from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
-from app.telemetry import BACKLOG, DRAINED
+from app.telemetry import BACKLOG, DRAINED, say
 
 # Stream entries read, and dropped, at a time; an entry holds the events of one round trip, at most a batch and its
 # releases. Redis serves nobody meanwhile: about a millisecond, when entries hold 64 events.
@@ -41,6 +42,7 @@ class Drain:
     Events, totals, hours and the stream's position move in one transaction; only then is the stream shortened. A crash
     anywhere repeats the batch, and the position says that it was done. Hours are those of the workspace's zone as it is
     then; visitors are named as `pseudonyms` does, and not at all when they were erased.
+    What Redis may lose in a failover is not recorded, where replicas are waited for.
     Metrics: `huoma_drained_events_total`, `huoma_stream_backlog`.
     """
 
@@ -86,6 +88,9 @@ class Drain:
         read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, ENTRIES)
         if not read.epoch:
             return None
+        if not read.known:
+            at = await self._common(connection, workspace, at.epoch)
+            read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, ENTRIES)
         batch = _Batch(at, Tally(await read_zone(connection, workspace)))
         # Asked with the position locked: who has been erased since waits for it before he looks at what is recorded.
         name = self._pseudonyms.namer(workspace, await erasures.tombstones(connection, workspace))
@@ -98,12 +103,31 @@ class Drain:
             if not batch.more or batch.tally.events >= EVENTS:
                 break
             read = await stream.read_after(self._redis, workspace, batch.at.epoch, batch.at.entry, ENTRIES)
-            # Next time: another life of the stream from its start, and a day without a partition.
-            if read.epoch != batch.at.epoch or not records.prepared(read.entries):
+            # Next time: another life of the stream from its start, a day without a partition, and a master that has not
+            # heard of what was just read.
+            if read.epoch != batch.at.epoch or not (read.known and records.prepared(read.entries)):
                 break
         if batch.ends:
             await records.settle(connection, workspace, batch.tally, batch.at)
+            # What the next master may not have must not be on record: its places would be given again.
+            await stream.keep(self._redis, workspace, batch.at.epoch, at.entry, batch.at.entry)
         return batch
+
+    async def _common(self, connection: Writing, workspace: WorkspaceId, epoch: str) -> records.Position:
+        """Find the last entry that stream and record have in common, when the record has more than the stream.
+
+        Redis has lost what it had counted last: a replica took over that had not heard of it, or it was not on disk.
+        What it counts since may stand under ids that the record has passed.
+        """
+        say("record_is_ahead_of_redis", level=logging.WARNING, workspace=workspace)
+        common = stream.START
+        while True:
+            read = await stream.read_after(self._redis, workspace, epoch, common, ENTRIES)
+            known = await records.recorded(connection, workspace, read.entries)
+            if known:
+                common = read.entries[known - 1].entry
+            if known < ENTRIES:
+                return records.Position(epoch, common)
 
     async def all_of(self, workspace: WorkspaceId) -> None:
         """Record everything that has happened so far."""
