@@ -6,9 +6,9 @@ import pytest
 
 from app.counters.server import connect
 from app.embedded import Servers
+from chaos.many import Many, running_cluster
 from tests.counters.machine import Machine
 from tests.counters.resting import RestingMachine
-from tests.many import Many, running_cluster
 from tests.running import server_folder
 
 

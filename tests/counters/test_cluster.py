@@ -14,7 +14,7 @@ from app.counters.server import away, connect
 from app.counters.wire import Wire
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.errors import CountersAway
-from tests.many import Many, Member, free_port_with_bus
+from chaos.many import Many, Member, free_port_with_bus
 
 COUNT = Script("count", "return redis.call('INCR', KEYS[1])")
 BOTH = Script("both", "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[2])")

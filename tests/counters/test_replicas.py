@@ -17,7 +17,7 @@ from app.counters.server import connect
 from app.counters.wire import Wire
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
-from tests.many import Many, Member, running_cluster, running_sentinels
+from chaos.many import Many, Member, running_cluster, running_sentinels
 from tests.running import server_folder
 
 COUNT = Script("count", "return redis.call('INCR', KEYS[1])")

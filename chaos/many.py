@@ -1,9 +1,9 @@
-"""Run several Redis servers for tests: a cluster, with or without replicas, or a master that sentinels watch."""
+"""Run several Redis servers on loopback: a cluster, with or without replicas, or a master that sentinels watch."""
 
 import random
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ SLOTS = 16_384
 MASTERS = 3
 # How far a server's port is from the one on which a cluster's servers speak to each other.
 BUS = 10_000
-JOINED_SECONDS = 60.0
+# A failover takes some seconds of its own, and this machine may be busy.
+PATIENCE_SECONDS = 60.0
 # Long enough for a machine that does other things, too, and short enough for a test.
 DOWN_MS = 1_500
 MASTER = "mymaster"
@@ -32,10 +33,6 @@ class Member(RedisServer):
         self.port = free_port_with_bus()
         self.settings = {"port": str(self.port), "bind": "127.0.0.1", "repl-diskless-sync-delay": "0", **settings}
 
-    @property
-    def host(self) -> tuple[str, int]:
-        return "127.0.0.1", self.port
-
     def ask(self, *command: Any) -> Any:
         """Ask this very server."""
         with self.client() as redis:
@@ -46,6 +43,7 @@ class Member(RedisServer):
         return Redis(port=self.port, decode_responses=True, socket_timeout=5)
 
     def role(self) -> str:
+        """Tell what it takes itself for: `master` or `slave`."""
         return str(self.ask("ROLE")[0])
 
     def _command(self) -> list[str]:
@@ -95,12 +93,32 @@ class Many:
         return found
 
     def master_of(self, key: str) -> Member:
-        """Name the master that serves a key."""
-        slot = self.members[0].ask("CLUSTER", "KEYSLOT", key)
-        for first, last, (_, port, *_), *_ in self.members[0].ask("CLUSTER", "SLOTS"):
-            if first <= slot <= last:
-                return next(member for member in self.members if member.port == port)
-        raise AssertionError(f"nobody serves {key}")
+        """Name the master that serves a key of the cluster. Raises: LookupError — there is none that says so."""
+        for master in self.masters():
+            slot = master.ask("CLUSTER", "KEYSLOT", key)
+            for first, last, (_, port, *_), *_ in master.ask("CLUSTER", "SLOTS"):
+                if first <= slot <= last and port == master.port:
+                    return master
+        raise LookupError(key)
+
+    def watched(self) -> Member:
+        """Name the master that the sentinels agree on. Raises: LookupError — they do not, or it is not there."""
+        ports = {int(sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1]) for sentinel in self.sentinels}
+        for member in self.masters():
+            if {member.port} == ports:
+                return member
+        raise LookupError(MASTER)
+
+    def until(self, done: Callable[[], bool], what: str) -> None:
+        """Wait for something that takes servers a while. Raises: TimeoutError — it took too long."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with suppress(RedisError, OSError, LookupError):
+                if done():
+                    return
+            if time.monotonic() > until:
+                raise TimeoutError(f"in vain: {what}")
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -117,17 +135,18 @@ def running_cluster(folder: Path, *, replicas: int = 0, settings: Mapping[str, s
             master.ask("CLUSTER", "ADDSLOTS", *range(SLOTS * i // MASTERS, SLOTS * (i + 1) // MASTERS))
         for member in members[1:]:
             member.ask("CLUSTER", "MEET", "127.0.0.1", members[0].port)
-        _until(lambda: all(len(m.ask("CLUSTER NODES")) == len(members) for m in members), "the nodes meet")
+        many = Many(members, "redis+cluster://" + _hosts(masters), [])
+        many.until(lambda: all(len(m.ask("CLUSTER NODES")) == len(members) for m in members), "the nodes meet")
         for i, other in enumerate(others):
             other.ask("CLUSTER", "REPLICATE", masters[i % MASTERS].ask("CLUSTER", "MYID"))
-        _until(
+        many.until(
             lambda: (
                 all(m.ask("CLUSTER INFO")["cluster_state"] == "ok" for m in members)
                 and all(len(m.ask("ROLE")[2]) == replicas for m in masters)
             ),
             "the cluster is whole",
         )
-        yield Many(members, "redis+cluster://" + _hosts(masters), [])
+        yield many
 
 
 @contextmanager
@@ -139,10 +158,11 @@ def running_sentinels(folder: Path, *, replicas: int = 1, settings: Mapping[str,
     with _started(members):
         for other in members[1:]:
             other.ask("REPLICAOF", "127.0.0.1", master.port)
-        _until(lambda: len(master.ask("ROLE")[2]) == replicas, "the replicas follow")
+        many = Many(members, f"redis+sentinel://{_hosts(sentinels)}/{MASTER}", sentinels)
+        many.until(lambda: len(master.ask("ROLE")[2]) == replicas, "the replicas follow")
         with _started(sentinels):
-            _until(lambda: all(_knows(sentinel, replicas) for sentinel in sentinels), "the sentinels know each other")
-            yield Many(members, f"redis+sentinel://{_hosts(sentinels)}/{MASTER}", sentinels)
+            many.until(lambda: all(_knows(sentinel, replicas) for sentinel in sentinels), "the sentinels meet")
+            yield many
 
 
 def _knows(sentinel: SentinelServer, replicas: int) -> bool:
@@ -161,13 +181,6 @@ def _started(members: list[Any]) -> Iterator[None]:
             started.callback(member.stop)
             member.start()
         yield
-
-
-def _until(done: Any, what: str) -> None:
-    until = time.monotonic() + JOINED_SECONDS
-    while not done():
-        assert time.monotonic() < until, f"in vain: {what}"
-        time.sleep(0.05)
 
 
 def free_port_with_bus() -> int:
