@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from app.embedded.redis import RedisServer
 
@@ -40,7 +42,7 @@ class Member(RedisServer):
 
     def client(self) -> Redis:
         """Speak to this very server."""
-        return Redis(port=self.port, decode_responses=True, socket_timeout=5)
+        return Redis(port=self.port, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
     def role(self) -> str:
         """Tell what it takes itself for: `master` or `slave`."""
