@@ -80,7 +80,8 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
 
     with _signals_as_interrupts(), contextlib.ExitStack() as started:
         try:
-            settings = replace(settings, port=serving.free_port(settings))
+            # It stops as a whole: there is nobody to whom a visitor could be left.
+            settings = replace(settings, port=serving.free_port(settings), linger_seconds=0.0)
             owned = None if settings.database_url and settings.redis_url else EmbeddedServers(settings.data_dir)
             settings = _with(settings, started.enter_context(owned).servers) if owned else settings
             key = asyncio.run(_prepare(settings))

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import multiprocessing
 import random
-import signal
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -16,6 +15,7 @@ from app import telemetry
 from app.counters.wire import Wire
 from app.domain.token import Signer
 from app.embedded import launch
+from app.leaving import NOW, Leaving
 from app.parts import build_parts, utc_now
 from app.qr.reader import Reader
 from app.services.batching import Batcher
@@ -50,7 +50,8 @@ class Web:
                 pseudonyms=self.parts.pseudonyms,
             )
         )
-        install_operations(api, self.parts.database, self.parts.redis)
+        self.leaving = Leaving(settings.linger_seconds)
+        install_operations(api, self.parts.database, self.parts.redis, lambda: self.leaving.begun)
         scanner = Scanner(self.parts.recaller, self.batcher, Signer(settings.secrets()), clock)
         app = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
         # Here and not in the server, so that any server will do.
@@ -61,7 +62,7 @@ class Web:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, self.leaving.closing(send) if self.leaving.begun else send)
 
     async def close(self) -> None:
         """Finish what is under way and close what was opened."""
@@ -76,6 +77,7 @@ class Web:
     async def _live(self, receive: Receive, send: Send) -> None:
         message: Message = await receive()
         assert message["type"] == "lifespan.startup"
+        self.leaving.watch()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.close()
@@ -87,7 +89,7 @@ def from_environment() -> Web:
     parent = multiprocessing.parent_process()
     if parent and parent.pid:
         # One of several processes must not keep the port when the one that looks after them was killed.
-        launch.follow(parent.pid, signal.SIGTERM)
+        launch.follow(parent.pid, NOW)
     telemetry.set_up_logging()
     # Processes that were forked or spawned together must not draw the same chances.
     random.seed()

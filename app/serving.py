@@ -4,10 +4,10 @@ import importlib.util
 import multiprocessing
 import os
 import resource
-import signal
 import socket
 import tempfile
-from dataclasses import replace
+from functools import partial
+from multiprocessing.synchronize import Event
 from typing import TYPE_CHECKING, Final, assert_never
 
 from app import telemetry
@@ -35,20 +35,24 @@ _GRANIAN_LOG: Final = {
 
 
 def serve(settings: Settings) -> None:
-    """Serve with as many processes as the settings say; SIGTERM and SIGINT stop them in order.
+    """Serve with as many processes as the settings say, on one socket that stays open while they come and go.
 
+    SIGTERM and SIGINT stop them in order; SIGHUP replaces one after another.
     Raises: ValueError — the server is not installed, or the port is taken.
     """
+    if settings.server is Server.GRANIAN and importlib.util.find_spec("granian") is None:
+        raise ValueError("The web server granian is not installed; `pip install granian` does it.")
     os.environ.update(settings.environment())
-    with tempfile.TemporaryDirectory(prefix="huoma-metrics-") as folder:
+    with _listen(settings) as listener, tempfile.TemporaryDirectory(prefix="huoma-metrics-") as folder:
+        telemetry.set_up_logging()
         if settings.workers > 1:
             # Read by the client library when the web processes import it: the metrics of all are summed up there.
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
         match settings.server:
             case Server.UVICORN:
-                _serve_with_uvicorn(settings)
+                _serve_with_uvicorn(settings, listener)
             case Server.GRANIAN:
-                _serve_with_granian(settings)
+                _serve_with_granian(settings, listener)
             case _:
                 assert_never(settings.server)
 
@@ -58,24 +62,45 @@ def free_port(settings: Settings) -> int:
 
     Raises: ValueError — somebody else listens there.
     """
-    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except (OSError, OverflowError) as error:
-            raise ValueError(
-                f"Cannot listen on {settings.host} port {settings.port}: {error}. Choose another with {PREFIX}PORT."
-            ) from None
+    with _listen(settings) as probe:
         return int(probe.getsockname()[1])
 
 
-def _serve_with_uvicorn(settings: Settings) -> None:
-    import uvicorn
+def _listen(settings: Settings) -> socket.socket:
+    """Open the port, for this process and those it will start.
 
-    # uvicorn stops in order and then raises the signal once more, for whoever was there before; nobody was.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    uvicorn.run(
+    Raises: ValueError — somebody else listens there, or there is no such address.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        kind = socket.SOCK_STREAM
+        address = socket.getaddrinfo(settings.host, settings.port, family, kind)[0][4]
+        listener = socket.socket(family, kind)
+    except (OSError, OverflowError) as error:
+        raise _cannot_listen(settings, error) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise _cannot_listen(settings, error) from None
+    return listener
+
+
+def _cannot_listen(settings: Settings, error: Exception) -> ValueError:
+    return ValueError(
+        f"Cannot listen on {settings.host} port {settings.port}: {error}. Choose another with {PREFIX}PORT."
+    )
+
+
+def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
+    from uvicorn import Config
+
+    from app.uvicorns import Uvicorns
+
+    config = Config(
         APPLICATION,
         factory=True,
         host=settings.host,
@@ -92,24 +117,25 @@ def _serve_with_uvicorn(settings: Settings) -> None:
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
         timeout_worker_healthcheck=START_SECONDS,
     )
+    Uvicorns(config, listener).run()
 
 
-def _serve_with_granian(settings: Settings) -> None:
-    if importlib.util.find_spec("granian") is None:
-        raise ValueError("The web server granian is not installed; `pip install granian` does it.")
-    from granian import Granian
+def _serve_with_granian(settings: Settings, listener: socket.socket) -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
-    # Each of its processes listens for itself, so it would share a port with strangers and take one free port for each.
-    settings = replace(settings, port=free_port(settings))
+    from app.granians import Granians
+
     # A fork would have imported the metrics before their directory was named.
     multiprocessing.set_start_method("spawn", force=True)
-    server = Granian(
+    address, port, *_ = listener.getsockname()
+    server = Granians(
         APPLICATION,
-        address=_address(settings),
-        port=settings.port,
+        address=address,
+        port=port,
+        listener=listener,
+        start_seconds=START_SECONDS,
         interface=Interfaces.ASGI,
         workers=settings.workers,
         http=HTTPModes.http1,
@@ -124,22 +150,18 @@ def _serve_with_granian(settings: Settings) -> None:
         log_level=LogLevels.warning,
         log_dictconfig=_GRANIAN_LOG,
         respawn_failed_workers=True,
-        workers_kill_timeout=max(1, int(settings.shutdown_seconds)),
+        workers_kill_timeout=max(1, int(settings.linger_seconds + settings.shutdown_seconds)),
     )
-    telemetry.set_up_logging()
-    server.serve(target_loader=application, wrap_loader=False)
+    server.serve(target_loader=partial(application, server.ready), wrap_loader=False)
 
 
-def application() -> "Web":
+def application(ready: Event) -> "Web":
     """Build the application in a process of granian's, which would look for it in the current directory first."""
     from app.main import from_environment
 
-    return from_environment()
-
-
-def _address(settings: Settings) -> str:
-    """Look the host up: granian takes numbers only."""
-    return str(socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][4][0])
+    web = from_environment()
+    ready.set()
+    return web
 
 
 def connections_max(settings: Settings) -> int:

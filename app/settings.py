@@ -71,6 +71,11 @@ class Settings:
         "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",
     )
     keep_alive_seconds: int = _knob(30, "Time an idle HTTP connection stays open.")
+    linger_seconds: float = _knob(
+        3.0,
+        "Time a web process goes on serving when told to stop, telling each visitor that his connection ends. With 0, "
+        "a request that is on its way by then fails.",
+    )
     shutdown_seconds: float = _knob(10.0, "Time for what is in flight when the process is told to stop.")
 
     @classmethod

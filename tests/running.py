@@ -98,6 +98,8 @@ def running_service(folder: Path, *, workers: int = 1, log: Path | None = None, 
             "HUOMA_WORKERS": str(workers),
             "HUOMA_BOOTSTRAP_KEY": KEY,
             "HUOMA_SECRET": "a secret for tests only",
+            # Nobody waits for the stop of a test.
+            "HUOMA_LINGER_SECONDS": "0",
             **{f"HUOMA_{name.upper()}": str(value) for name, value in settings.items()},
         }
         service = Service(servers, int(environment["HUOMA_PORT"]), environment, log=log)

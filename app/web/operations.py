@@ -1,6 +1,7 @@
 """Answer those who run the service: is the process alive, can it serve, what has it counted."""
 
 import os
+from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
 import sqlalchemy as sa
@@ -25,22 +26,24 @@ class Readiness(BaseModel):
 
 
 class Readier:
-    """Tell whether this process can serve scans.
+    """Tell whether this process can serve scans, and will for a while.
 
-    Redis and PostgreSQL must have answered once. After that nobody's absence takes a process out of service: known
-    codes are scanned without PostgreSQL, and without Redis a page that retries by itself is better than none.
+    Redis and PostgreSQL must have answered once, and nobody may have told it to stop. Nobody's absence takes a process
+    out of service after that: known codes are scanned without PostgreSQL, and without Redis a page that retries by
+    itself is better than none.
     """
 
-    def __init__(self, database: Database, redis: Redis) -> None:
+    def __init__(self, database: Database, redis: Redis, leaving: Callable[[], bool]) -> None:
         self._database = database
         self._redis = redis
+        self._leaving = leaving
         self._met: set[str] = set()
 
     async def ask(self) -> tuple[bool, Readiness]:
         """Ask both servers. Cost: one round trip each."""
         answers = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
         self._met |= {name for name, state in answers.items() if state == "up"}
-        return self._met == answers.keys(), Readiness.model_validate(answers)
+        return self._met == answers.keys() and not self._leaving(), Readiness.model_validate(answers)
 
     async def _ask_redis(self) -> State:
         try:
@@ -76,7 +79,9 @@ async def healthz() -> Literal["ok"]:
 @router.get(
     "/readyz",
     summary="Can it serve scans?",
-    responses={503: {"model": Readiness, "description": "Redis or PostgreSQL has not been met yet."}},
+    responses={
+        503: {"model": Readiness, "description": "Redis or PostgreSQL has not been met yet, or the process is to stop."}
+    },
 )
 async def readyz(readier: Annotated[Readier, Depends(_readier)], response: Response) -> Readiness:
     """Ask Redis and PostgreSQL."""
@@ -112,7 +117,9 @@ async def robots() -> Response:
     return Response("User-agent: *\nDisallow: /\n", media_type="text/plain")
 
 
-def install_operations(app: FastAPI, database: Database, redis: Redis) -> None:
-    """Add the routes of this file to the API."""
-    app.state.readier = Readier(database, redis)
+def install_operations(
+    app: FastAPI, database: Database, redis: Redis, leaving: Callable[[], bool] = lambda: False
+) -> None:
+    """Add the routes of this file to the API; `leaving` tells whether the process was told to stop."""
+    app.state.readier = Readier(database, redis, leaving)
     app.include_router(router)

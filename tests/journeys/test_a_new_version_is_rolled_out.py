@@ -1,0 +1,173 @@
+"""Replace and stop web processes while visitors come: not one request fails, and nobody asks twice."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from app.embedded.locks import until
+from app.settings import Server
+from tests.running import PHONE, Service, free_port, make_code, running_service, server_folder, web_processes
+
+PATIENCE_SECONDS = 90
+LINGER_SECONDS = 2
+VISITORS = 6
+
+
+@pytest.fixture(scope="module")
+def everything() -> Iterator[Service]:
+    settings = {"server": Server.UVICORN, "redis_timeout_seconds": 20, "linger_seconds": LINGER_SECONDS}
+    with server_folder() as folder, running_service(folder, workers=1, **settings) as service:
+        yield service
+
+
+@pytest.fixture(scope="module", params=list(Server))
+def service(everything: Service, request: pytest.FixtureRequest) -> Service:
+    """Run one web process under one server after the other."""
+    if request.param != everything.environment["HUOMA_SERVER"]:
+        everything.environment["HUOMA_SERVER"] = request.param
+        everything.stop("serve")
+    if "serve" not in everything.children:
+        everything.start("serve")
+    everything.wait_until_ready()
+    return everything
+
+
+@dataclass
+class Crowd:
+    """What visitors met: how many answers, and in what words everything else."""
+
+    answers: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> tuple[int, bool]:
+    """Ask once on a connection; answer with the status, and whether the connection ends with it."""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nUser-Agent: {PHONE}\r\n\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    length = int(head.split("content-length: ")[1].split("\r\n")[0])
+    await reader.readexactly(length)
+    return int(head.split()[1]), "connection: close" in head
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def crowd(path: str, port: Callable[[], int]) -> AsyncIterator[Crowd]:
+    """Send visitors while the block lasts: half of them connect anew for each request, and none tries again."""
+    met, over = Crowd(), asyncio.Event()
+
+    async def come(*, stay: bool) -> None:
+        while not over.is_set():
+            try:
+                async with connected(port()) as connection:
+                    leave = False
+                    while not leave and not over.is_set():
+                        status, told = await asyncio.wait_for(ask(*connection, path), PATIENCE_SECONDS)
+                        if status != 200:
+                            met.failures.append(str(status))
+                        met.answers += 1
+                        leave = told or not stay
+                        await asyncio.sleep(0.01 if stay else 0)
+            except (OSError, EOFError, TimeoutError) as error:
+                met.failures.append(repr(error))
+
+    coming = [asyncio.create_task(come(stay=i % 2 == 0)) for i in range(VISITORS)]
+    try:
+        yield met
+    finally:
+        over.set()
+        await asyncio.gather(*coming)
+
+
+def test_every_process_is_replaced_and_no_request_fails(service: Service) -> None:
+    _, slug = make_code(service, "poster", [1_000_000])
+
+    async def story() -> Crowd:
+        before = set(web_processes(service))
+        async with crowd(f"/{slug}", lambda: service.port) as met:
+            await asyncio.sleep(0.2)
+            service.children["serve"].send_signal(signal.SIGHUP)
+            await asyncio.to_thread(until, lambda: not before & set(web_processes(service)), PATIENCE_SECONDS)
+            await asyncio.sleep(0.2)
+        assert before
+        assert not before & set(web_processes(service))
+        return met
+
+    met = asyncio.run(story())
+    assert met.failures == []
+    assert met.answers > 50
+    assert len(web_processes(service)) == 1
+
+
+def test_what_cannot_start_replaces_nothing(service: Service) -> None:
+    before = set(web_processes(service))
+    _, slug = make_code(service, "poster", [1_000_000])
+    new: set[int] = set()
+
+    def came() -> bool:
+        new.update(set(web_processes(service)) - before)
+        return bool(new)
+
+    service.children["serve"].send_signal(signal.SIGHUP)
+    assert until(came, PATIENCE_SECONDS)
+    os.kill(new.pop(), signal.SIGKILL)
+    assert until(lambda: set(web_processes(service)) == before, PATIENCE_SECONDS)
+    with httpx.Client(base_url=service.url, headers={"User-Agent": PHONE}, trust_env=False) as visitor:
+        assert visitor.get(f"/{slug}").headers["x-huoma-outcome"] == "claimed"
+
+
+def test_one_of_two_services_stops_and_no_request_fails(service: Service) -> None:
+    _, slug = make_code(service, "poster", [1_000_000])
+    other = free_port()
+    environment = {**service.environment, "HUOMA_PORT": str(other)}
+    stopping = subprocess.Popen([sys.executable, "-m", "app.cli", "serve"], env=environment)
+    said: list[int] = []
+
+    async def ready(client: httpx.AsyncClient, port: int) -> bool:
+        try:
+            answer = await client.get(f"http://127.0.0.1:{port}/readyz", headers={"Connection": "close"})
+        except httpx.TransportError:
+            return False
+        said.append(answer.status_code)
+        return answer.is_success
+
+    async def story() -> Crowd:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as balancer:
+            while not await ready(balancer, other):
+                assert stopping.poll() is None
+                await asyncio.sleep(0.1)
+            open_port = other
+            async with crowd(f"/{slug}", lambda: open_port) as met:
+                await asyncio.sleep(0.2)
+                assert met.answers
+                said.clear()
+                stopping.terminate()
+                while await ready(balancer, other):
+                    await asyncio.sleep(0.05)
+                open_port = service.port
+                await asyncio.to_thread(stopping.wait, PATIENCE_SECONDS)
+                await asyncio.sleep(0.2)
+            return met
+
+    try:
+        met = asyncio.run(story())
+    finally:
+        stopping.kill()
+    assert met.failures == []
+    assert said[-1] == 503, "it says that it is to stop while it still answers"
+    assert stopping.returncode == 0
