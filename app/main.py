@@ -51,7 +51,7 @@ class Web:
             )
         )
         self.leaving = Leaving(settings.linger_seconds)
-        install_operations(api, self.parts.database, self.parts.redis, lambda: self.leaving.begun)
+        install_operations(api, self.parts.database, self.parts.redis, self.parts.watcher, lambda: self.leaving.begun)
         scanner = Scanner(self.parts.recaller, self.batcher, Signer(settings.secrets()), clock)
         app = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
         # Here and not in the server, so that any server will do.

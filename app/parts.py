@@ -15,6 +15,7 @@ from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
 from app.services.resting import Rester
 from app.services.sifting import SieveMaker
+from app.services.watching import Watcher
 from app.settings import Settings
 from app.store.database import Database
 
@@ -34,6 +35,7 @@ class Parts:
     recaller: Recaller
     reconciler: Reconciler
     rester: Rester
+    watcher: Watcher
     clock: Callable[[], datetime]
     pseudonyms: Pseudonyms = field(default_factory=lambda: Pseudonyms(tuple))
     # What a worker does beside its rounds.
@@ -69,4 +71,5 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now, *, 
     ager = Ager(database, clock, days=settings.events_days)
     eraser = Eraser(database, redis, pseudonyms)
     chores = (sieve.keep, eraser.some, ager.some)
-    return Parts(database, redis, drain, recaller, reconciler, rester, clock, pseudonyms, chores)
+    watcher = Watcher(database, redis, clock)
+    return Parts(database, redis, drain, recaller, reconciler, rester, watcher, clock, pseudonyms, chores)

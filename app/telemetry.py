@@ -16,6 +16,14 @@ DRAINED: Final = Counter("huoma_drained_events", "Events brought into the record
 BACKLOG: Final = Gauge(
     "huoma_stream_backlog", "Stream entries the record does not have yet.", multiprocess_mode="mostrecent"
 )
+LAG: Final = Gauge(
+    "huoma_stream_lag_seconds",
+    "Age of the oldest stream entry the record does not have yet.",
+    multiprocess_mode="mostrecent",
+)
+UNREADABLE: Final = Gauge(
+    "huoma_unreadable_entries", "Stream entries set aside: they could not be recorded.", multiprocess_mode="mostrecent"
+)
 RELEASED_SWEEPS: Final = Counter("huoma_hold_sweeps", "Codes whose late holds the worker took back.")
 RESTED: Final = Counter("huoma_codes_rested", "Codes whose counters left Redis because nobody scanned them.")
 WOKEN: Final = Counter("huoma_codes_woken", "Codes whose counters came back with the next scan.")

@@ -33,8 +33,12 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
 
 
 async def _work(parts: Parts, stop: asyncio.Event) -> None:
+    looked = False
     while not stop.is_set():
         try:
+            if not looked:
+                await reread(parts)
+                looked = True
             busy = await one_round(parts)
         except (CountersAway, StoreAway) as error:
             telemetry.say("worker_waits_for_a_server", level=logging.WARNING, which=type(error).__name__)
@@ -62,6 +66,13 @@ async def chores(parts: Parts) -> None:
                 raise
             except Exception as error:  # noqa: BLE001  # What ails one chore must not keep the others from being done.
                 telemetry.say("chore_left_undone", level=logging.ERROR, error=error)
+
+
+async def reread(parts: Parts) -> None:
+    """Record what another version set aside and this one can read."""
+    for workspace in (await parts.watcher.look()).with_unreadable:
+        told = await parts.drain.reread(workspace)
+        telemetry.say("entries_read_again", workspace=workspace, recorded=told)
 
 
 async def one_round(parts: Parts) -> bool:

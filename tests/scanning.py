@@ -13,6 +13,7 @@ from app.counters import counts
 from app.counters.wire import Wire
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.token import Signer
+from app.parts import Parts
 from app.services.batching import Batcher
 from app.services.draining import Drain
 from app.services.recalling import Recaller
@@ -20,6 +21,7 @@ from app.services.reconciling import Reconciler
 from app.services.resting import Rester
 from app.services.scanning import Scanner
 from app.services.showing import Pictures
+from app.services.watching import Watcher
 from app.store.database import Database
 from app.web.api import ApiContext, build_api
 from app.web.operations import install_operations
@@ -49,10 +51,15 @@ class Process:
         batcher = Batcher(Wire(redis, timeout_seconds=5), clock)
         scanner = Scanner(recaller, batcher, Signer([SECRET]), clock)
         api = build_api(context)
-        install_operations(api, database, redis)
+        install_operations(api, database, redis, Watcher(database, redis, clock))
         app = ScanApp(scanner, Pictures(database), api, PUBLIC_URL)
         reconciler = Reconciler(database, redis, drain, recaller, clock)
         return cls(app, recaller, batcher, drain, reconciler, Rester(database, redis, after_seconds=3600))
+
+    def parts(self, database: Database, redis: Redis, clock: Callable[[], datetime]) -> Parts:
+        """Be what a worker is made of, too."""
+        watcher = Watcher(database, redis, clock)
+        return Parts(database, redis, self.drain, self.recaller, self.reconciler, self.rester, watcher, clock)
 
     def phone(self, agent: str = PHONE, **headers: str) -> "Phone":
         return Phone(

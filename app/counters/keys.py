@@ -32,6 +32,11 @@ def events(workspace: WorkspaceId) -> str:
     return f"huoma:{{{workspace}}}:events"
 
 
+def unreadable(workspace: WorkspaceId) -> str:
+    """Name the stream of entries that could not be recorded, as they were and as they were called; never trimmed."""
+    return f"huoma:{{{workspace}}}:unreadable"
+
+
 def epoch(workspace: WorkspaceId) -> str:
     """Name the string that names this life of the stream; gone when Redis has lost it."""
     return f"huoma:{{{workspace}}}:epoch"

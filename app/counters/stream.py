@@ -1,19 +1,23 @@
-"""Read the stream of events in order, and drop what the record has."""
+"""Read the stream of events in order, drop what the record has, and set aside what it cannot have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from app.counters import keys
-from app.counters.scripts import FORGET, KEEP
+from app.counters.scripts import FORGET, KEEP, SET_ASIDE
 from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.errors import CountersAway
-from app.domain.event import Event, EventKind, Packed
+from app.domain.event import Event, EventKind, Packed, Unreadable
 from app.domain.seat import Seat
 
 START = "0-0"
+
+_ASKED_TOGETHER: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,9 @@ async def read_after(redis: Redis, workspace: WorkspaceId, epoch: str, entry: st
     """Read at most `limit` entries after `entry`; from the start when the stream's life is not `epoch`.
 
     Cost: one round trip, one more when the life has changed. An entry holds all events of one script call.
-    Raises: CountersAway.
+    Raises: CountersAway; Unreadable — one of them is no text.
     """
-    with away():
+    with away(), _as_text():
         async with redis.pipeline(transaction=True) as pipe:
             pipe.get(keys.epoch(workspace))
             pipe.get(keys.recorded(workspace))
@@ -78,6 +82,64 @@ async def forget(redis: Redis, workspace: WorkspaceId, epoch: str, entry: str) -
     await FORGET.run(redis, [keys.events(workspace), keys.epoch(workspace)], [epoch, f"{ms}-{int(seq) + 1}"])
 
 
+async def set_aside(redis: Redis, workspace: WorkspaceId, epoch: str, entry: str) -> str:
+    """Set aside the first entry after a position, so that it stands in nobody's way; name it, '' when there is none.
+
+    Raises: CountersAway.
+    """
+    stream_keys = [keys.events(workspace), keys.epoch(workspace), keys.unreadable(workspace)]
+    return str(await SET_ASIDE.run(redis, stream_keys, [epoch, entry]))
+
+
+async def put_aside(redis: Redis, workspace: WorkspaceId, limit: int) -> list[Packed]:
+    """Read at most `limit` entries that were set aside, the oldest first. Raises: CountersAway, Unreadable."""
+    with away(), _as_text():
+        rows: Any = await redis.xrange(keys.unreadable(workspace), count=limit)
+    return [packed(entry, fields) for entry, fields in rows]
+
+
+async def drop_aside(redis: Redis, workspace: WorkspaceId, entry: str) -> None:
+    """Drop an entry that was set aside and that the record has by now. Raises: CountersAway."""
+    with away():
+        await redis.xdel(keys.unreadable(workspace), entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Count the entries that wait for the record, and those set aside. Units: `oldest_ms` by the clock of Redis."""
+
+    entries: int
+    oldest_ms: int | None
+    unreadable: int
+
+
+async def waiting(redis: Redis, workspaces: Sequence[WorkspaceId]) -> list[Waiting]:
+    """Tell what waits of each workspace.
+
+    Raises: CountersAway.
+    Cost: one round trip for each 500 workspaces.
+    """
+    found = []
+    for start in range(0, len(workspaces), _ASKED_TOGETHER):
+        some = workspaces[start : start + _ASKED_TOGETHER]
+        with away():
+            async with redis.pipeline(transaction=False) as pipe:
+                for workspace in some:
+                    pipe.xlen(keys.events(workspace))
+                    # Not as text, which it may not be.
+                    pipe.execute_command("XRANGE", keys.events(workspace), "-", "+", "COUNT", 1, NEVER_DECODE=True)
+                    pipe.xlen(keys.unreadable(workspace))
+                told = await pipe.execute(raise_on_error=False)
+        found += [_waiting(*told[3 * i : 3 * i + 3]) for i in range(len(some))]
+    return found
+
+
+def _waiting(entries: Any, first: Any, unreadable: Any) -> Waiting:
+    counted = [0 if isinstance(one, Exception) else int(one) for one in (entries, unreadable)]
+    named = None if isinstance(first, Exception) or not first else first[0][0]
+    return Waiting(counted[0], int(named.split(b"-")[0]) if named else None, counted[1])
+
+
 async def backlog(redis: Redis, workspace: WorkspaceId) -> int:
     """Count the entries that wait for the record."""
     with away():
@@ -85,8 +147,19 @@ async def backlog(redis: Redis, workspace: WorkspaceId) -> int:
 
 
 def packed(entry: str, fields: Mapping[str, str]) -> Packed:
-    """Name the fields of an entry. Raises: KeyError, ValueError — nobody of ours wrote it."""
-    return Packed(entry, int(fields["now"]), fields["events"])
+    """Name the fields of an entry; one that nobody of ours wrote holds no events, and whoever reads them says so."""
+    try:
+        return Packed(entry, int(fields["now"]), fields["events"])
+    except (KeyError, ValueError):
+        return Packed(entry, 0, "")
+
+
+@contextmanager
+def _as_text() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise Unreadable("an entry is no text") from error
 
 
 def unpack(one: Packed) -> list[Event]:

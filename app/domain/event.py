@@ -51,6 +51,10 @@ _NO_MARKS: Final = bytes(byte for byte in range(256) if byte not in _MARKS)
 _MARKS_OF_A_LINE: Final = b"|||.....|\n"
 
 
+class Unreadable(ValueError):  # noqa: N818  # It is what it says, and may be read by another version.
+    """Say that something in the stream cannot be told as events."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Tell one thing that happened; its place in the stream is (entry, n), unique within one life of the stream.
@@ -87,7 +91,7 @@ class Packed:
     def lines(self) -> list[str]:
         """Spell each event in ten fields with a `|` between: the seat's six stand in its place.
 
-        Raises: ValueError — a line has too few or too many, or holds what cannot be copied as it is.
+        Raises: Unreadable — a line has too few or too many, or holds what cannot be copied as it is.
         """
         text = self.text
         lines = text.count("\n") + 1
@@ -95,7 +99,7 @@ class Packed:
             # A line from before events had a detail has four fields.
             text = "\n".join(line + "|" if line.count("|") == 3 else line for line in text.split("\n"))
             if _marks(text) != _MARKS_OF_A_LINE * lines:
-                raise ValueError(f"entry {self.entry} does not hold events")
+                raise Unreadable(f"entry {self.entry} does not hold events")
         return text.replace(".", "|").split("\n")
 
 

@@ -1,6 +1,7 @@
 """Bring events from the stream into the record, exactly once (落库)."""
 
 import logging
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,18 +9,21 @@ from redis.asyncio import Redis
 
 from app.counters import stream
 from app.domain.code import WorkspaceId
+from app.domain.errors import CountersAway
+from app.domain.event import Packed, Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
 from app.store import erasures, records
 from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
-from app.telemetry import BACKLOG, DRAINED, say
+from app.telemetry import DRAINED, say
 
 # Stream entries read, and dropped, at a time; an entry holds the events of one round trip, at most a batch and its
 # releases. Redis serves nobody meanwhile: about a millisecond, when entries hold 64 events.
 ENTRIES: Final = 256
 # Once it has recorded so many, a transaction reads no further.
 EVENTS: Final = 400_000
+_NO_LIMIT: Final = sys.maxsize
 
 
 @dataclass
@@ -36,20 +40,32 @@ class _Batch:
     more: bool = False
 
 
+class _Stuck(Unreadable):
+    """Say after which position something could not be recorded, and what came first there."""
+
+    def __init__(self, at: records.Position, first: str | None, error: Unreadable) -> None:
+        super().__init__(str(error))
+        self.where = at, first
+        self.at = at
+
+
 class Drain:
     """Record what happened.
 
     Events, totals, hours and the stream's position move in one transaction; only then is the stream shortened. A crash
     anywhere repeats the batch, and the position says that it was done. Hours are those of the workspace's zone as it is
     then; visitors are named as `pseudonyms` does, and not at all when they were erased.
-    What Redis may lose in a failover is not recorded, where replicas are waited for.
-    Metrics: `huoma_drained_events_total`, `huoma_stream_backlog`.
+    What Redis may lose in a failover is not recorded, where replicas are waited for. What cannot be recorded is looked
+    for by halves, and set aside in a stream of its own, so that it keeps nothing else waiting; nothing of it is lost.
+    Metrics: `huoma_drained_events_total`.
     """
 
     def __init__(self, database: Database, redis: Redis, pseudonyms: Pseudonyms | None = None) -> None:
         self._database = database
         self._redis = redis
         self._pseudonyms = pseudonyms or Pseudonyms(tuple)
+        # Entries that a transaction takes at most, where some could not be recorded.
+        self._limits: dict[WorkspaceId, int] = {}
 
     async def once(self, workspace: WorkspaceId, *, wait: bool = False) -> int:
         """Record one batch; answer with the stream entries recorded. Several processes may try: one does it.
@@ -58,17 +74,29 @@ class Drain:
         transaction moves.
         Raises: StoreAway, CountersAway — nothing is lost, and what was recorded will not be recorded again.
         """
-        waiting = await stream.backlog(self._redis, workspace)
-        BACKLOG.set(waiting)
-        if not waiting:
-            return 0
-        try:
-            locked, batch = await self._try(workspace, wait=wait)
-        except records.DayDroppedError:
-            locked, batch = await self._try(workspace, wait=wait)
-        if not locked:
-            return 0
-        BACKLOG.set(0 if batch and not batch.more else waiting)
+        while True:
+            waiting = await stream.backlog(self._redis, workspace)
+            if not waiting:
+                return 0
+            try:
+                try:
+                    return await self._once(workspace, waiting, wait=wait)
+                except records.DayDroppedError:
+                    return await self._once(workspace, waiting, wait=wait)
+            except _Stuck as stuck:
+                await self._narrow_down(workspace, waiting, stuck)
+
+    async def _once(self, workspace: WorkspaceId, waiting: int, *, wait: bool) -> int:
+        limit = self._limits.get(workspace, _NO_LIMIT)
+        async with self._database.writing() as connection:
+            at = await records.lock_position(connection, workspace, wait=wait)
+            if at is None:
+                return 0
+            batch = await self._record(connection, workspace, at, limit)
+        if 2 * limit < EVENTS:
+            self._limits[workspace] = 2 * limit
+        else:
+            self._limits.pop(workspace, None)
         # A stream without an epoch is nobody's yet: publishing a code begins it.
         if batch is None:
             return 0
@@ -78,19 +106,26 @@ class Drain:
                 await stream.forget(self._redis, workspace, batch.at.epoch, entry)
         return batch.entries if batch.more else waiting
 
-    async def _try(self, workspace: WorkspaceId, *, wait: bool) -> tuple[bool, _Batch | None]:
-        async with self._database.writing() as connection:
-            at = await records.lock_position(connection, workspace, wait=wait)
-            return at is not None, None if at is None else await self._record(connection, workspace, at)
+    async def _record(
+        self, connection: Writing, workspace: WorkspaceId, at: records.Position, limit: int
+    ) -> _Batch | None:
+        """Record what comes after a position. Raises: _Stuck — something of it cannot be."""
+        try:
+            at = await self._resumed(connection, workspace, at)
+            return await self._record_slices(connection, workspace, at, limit)
+        except Unreadable as error:
+            raise _Stuck(at, await self._first(workspace, at), error) from error
 
-    async def _record(self, connection: Writing, workspace: WorkspaceId, at: records.Position) -> _Batch | None:
-        """Record what comes after a position, slice by slice."""
-        read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, ENTRIES)
+    async def _record_slices(
+        self, connection: Writing, workspace: WorkspaceId, at: records.Position, limit: int
+    ) -> _Batch | None:
+        asked = min(ENTRIES, limit)
+        read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, asked)
         if not read.epoch:
             return None
         if not read.known:
-            at = await self._common(connection, workspace, at.epoch)
-            read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, ENTRIES)
+            # Another master this very moment.
+            raise CountersAway
         batch = _Batch(at, Tally(await read_zone(connection, workspace)))
         # Asked with the position locked: who has been erased since waits for it before he looks at what is recorded.
         name = self._pseudonyms.namer(workspace, await erasures.tombstones(connection, workspace))
@@ -99,10 +134,11 @@ class Drain:
             batch.ends.append(batch.at.entry)
             batch.entries += len(read.entries)
             await records.append(connection, workspace, read.entries, batch.tally, name)
-            batch.more = len(read.entries) == ENTRIES
-            if not batch.more or batch.tally.events >= EVENTS:
+            batch.more = len(read.entries) == asked
+            if not batch.more or batch.tally.events >= EVENTS or batch.entries >= limit:
                 break
-            read = await stream.read_after(self._redis, workspace, batch.at.epoch, batch.at.entry, ENTRIES)
+            asked = min(ENTRIES, limit - batch.entries)
+            read = await stream.read_after(self._redis, workspace, batch.at.epoch, batch.at.entry, asked)
             # Next time: another life of the stream from its start, a day without a partition, and a master that has not
             # heard of what was just read.
             if read.epoch != batch.at.epoch or not (read.known and records.prepared(read.entries)):
@@ -113,21 +149,90 @@ class Drain:
             await stream.keep(self._redis, workspace, batch.at.epoch, at.entry, batch.at.entry)
         return batch
 
-    async def _common(self, connection: Writing, workspace: WorkspaceId, epoch: str) -> records.Position:
-        """Find the last entry that stream and record have in common, when the record has more than the stream.
+    async def _resumed(self, connection: Writing, workspace: WorkspaceId, at: records.Position) -> records.Position:
+        """Tell after which entry the stream goes on: the position, unless the record has more than the stream.
 
-        Redis has lost what it had counted last: a replica took over that had not heard of it, or it was not on disk.
-        What it counts since may stand under ids that the record has passed.
+        Then it is the last entry that both have: Redis has lost what it had counted last, because a replica took over
+        that had not heard of it, or because it was not on disk. What it counts since may stand under ids that the
+        record has passed.
         """
+        try:
+            known = (await stream.read_after(self._redis, workspace, at.epoch, at.entry, 1)).known
+        except Unreadable:
+            # To be set aside first: then it can be told.
+            return at
+        if known:
+            return at
         say("record_is_ahead_of_redis", level=logging.WARNING, workspace=workspace)
         common = stream.START
         while True:
-            read = await stream.read_after(self._redis, workspace, epoch, common, ENTRIES)
-            known = await records.recorded(connection, workspace, read.entries)
-            if known:
-                common = read.entries[known - 1].entry
-            if known < ENTRIES:
-                return records.Position(epoch, common)
+            read = await stream.read_after(self._redis, workspace, at.epoch, common, ENTRIES)
+            found = await records.recorded(connection, workspace, read.entries)
+            if found:
+                common = read.entries[found - 1].entry
+            if found < ENTRIES:
+                return records.Position(at.epoch, common)
+
+    async def _narrow_down(self, workspace: WorkspaceId, waiting: int, stuck: _Stuck) -> None:
+        """Let the next transaction take half as much; set aside the entry that cannot be recorded by itself.
+
+        Raises: Unreadable — there is nothing to set aside.
+        """
+        limit = self._limits.get(workspace)
+        if limit != 1:
+            self._limits[workspace] = max(1, min(waiting, limit or waiting) // 2)
+            return
+        async with self._database.writing() as connection:
+            # Nobody else may record what follows meanwhile; who was quicker has seen to it.
+            at = await records.lock_position(connection, workspace, wait=True)
+            assert at is not None
+            at = await self._resumed(connection, workspace, at)
+            if (at, await self._first(workspace, at)) != stuck.where:
+                return
+            entry = await stream.set_aside(self._redis, workspace, stuck.at.epoch, stuck.at.entry)
+        if not entry:
+            raise stuck
+        say("entry_set_aside", level=logging.ERROR, workspace=workspace, entry=entry, why=str(stuck))
+
+    async def _first(self, workspace: WorkspaceId, at: records.Position) -> str | None:
+        """Name what comes first after a position; None when it cannot be named."""
+        try:
+            read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, 1)
+        except Unreadable:
+            return None
+        return read.entries[0].entry if read.entries else ""
+
+    async def reread(self, workspace: WorkspaceId) -> int:
+        """Record what was set aside and this version can read; answer with the entries recorded.
+
+        Raises: StoreAway, CountersAway — what was recorded will not be recorded again.
+        """
+        recorded = 0
+        try:
+            entries = await stream.put_aside(self._redis, workspace, ENTRIES)
+        except Unreadable:
+            return 0
+        for entry in entries:
+            try:
+                await self._record_one(workspace, entry)
+            except (Unreadable, records.DayDroppedError):
+                continue
+            except records.AlreadyRecorded:
+                # By a process that died before it could drop it.
+                say("entry_was_recorded", workspace=workspace, entry=entry.entry)
+            recorded += 1
+            await stream.drop_aside(self._redis, workspace, entry.entry)
+        return recorded
+
+    async def _record_one(self, workspace: WorkspaceId, entry: Packed) -> None:
+        async with self._database.writing() as connection:
+            at = await records.lock_position(connection, workspace, wait=True)
+            assert at is not None
+            tally = Tally(await read_zone(connection, workspace))
+            name = self._pseudonyms.namer(workspace, await erasures.tombstones(connection, workspace))
+            await records.append(connection, workspace, [entry], tally, name)
+            await records.settle(connection, workspace, tally, at)
+        DRAINED.inc(tally.events)
 
     async def all_of(self, workspace: WorkspaceId) -> None:
         """Record everything that has happened so far."""

@@ -97,6 +97,7 @@ class Reconciler:
             totals = await records.totals_of(connection, workspace)
             found = self._against_events(workspace, totals, await retellings.places(connection, workspace))
             found += await self._statistics_against_events(connection, workspace)
+            found += await self._set_aside(workspace)
             by_code: dict[CodeId, list[TargetId]] = {}
             for target, (code, *_) in totals.items():
                 by_code.setdefault(code, []).append(target)
@@ -130,6 +131,12 @@ class Reconciler:
                 if again != recorded:
                     found.append(Difference(workspace, code, target, f"{what} by events", again, recorded, "events"))
         return found
+
+    async def _set_aside(self, workspace: WorkspaceId) -> list[Difference]:
+        [waiting] = await stream.waiting(self._redis, [workspace])
+        what = "entries that could not be recorded"
+        nowhere = CodeId(""), TargetId("")
+        return [Difference(workspace, *nowhere, what, waiting.unreadable, 0)] if waiting.unreadable else []
 
     async def _statistics_against_events(self, connection: Writing, workspace: WorkspaceId) -> list[Difference]:
         found = []

@@ -1,6 +1,7 @@
 """Write events and move totals: the record's half of the drain. Everything here happens in the caller's transaction."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
-from app.domain.event import Packed
+from app.domain.event import Packed, Unreadable
 from app.domain.tally import Moves, Tally
 from app.store.database import Reading, Writing
 from app.store.tables import account_days, codes, stream_positions, target_totals, targets, workspaces
@@ -32,6 +33,10 @@ class Position:
 
     epoch: str
     entry: str
+
+
+class AlreadyRecorded(Exception):  # noqa: N818  # It tells of a crash, and is none.
+    """Say that the record has an entry already; nothing of the transaction may be kept."""
 
 
 async def list_workspaces(connection: Reading) -> list[WorkspaceId]:
@@ -59,7 +64,9 @@ async def lock_position(connection: Writing, workspace: WorkspaceId, *, wait: bo
 
 def prepared(entries: Iterable[Packed]) -> bool:
     """Tell whether this process knows that there is a partition for each of some entries."""
-    return all(_instant(entry).date() in _partitions for entry in entries)
+    with suppress(ValueError, OverflowError, OSError):
+        return all(_instant(entry).date() in _partitions for entry in entries)
+    return False
 
 
 async def recorded(connection: Writing, workspace: WorkspaceId, entries: Sequence[Packed]) -> int:
@@ -93,15 +100,19 @@ async def append(
 
     Once there are events in a transaction, what is appended must be `prepared`: two that had both begun to write would
     wait for each other to make a partition.
-    Raises: ValueError — an entry that cannot be read; DayDroppedError; nothing of this transaction may be kept.
+    Raises: Unreadable — an entry cannot be recorded; AlreadyRecorded; DayDroppedError. Nothing of this transaction may
+    be kept then.
     Cost: one COPY. PostgreSQL works on some rows while the next are made.
     """
     driver = await _driver(connection)
-    for day in sorted({_instant(entry).date() for entry in entries}):
+    with _readable():
+        days = sorted({_instant(entry).date() for entry in entries})
+    for day in days:
         await _make_partition(driver, day)
     rows = _rows(workspace, entries, tally, name)
     try:
-        await driver.copy_to_table("events", source=rows, columns=_COLUMNS, format="text", delimiter="|")
+        with _readable():
+            await driver.copy_to_table("events", source=rows, columns=_COLUMNS, format="text", delimiter="|")
     except (asyncpg.CheckViolationError, asyncpg.DeadlockDetectedError) as error:
         # Said of a row for which there is no partition, since somebody dropped it behind our back; or who is dropping
         # it waits for us, while we wait for him.
@@ -112,18 +123,32 @@ async def append(
 async def settle(connection: Writing, workspace: WorkspaceId, tally: Tally, position: Position) -> None:
     """Move totals and hours by what was counted, and store how far the record has come.
 
-    Raises: ValueError — an event is of a kind that nobody knows.
+    Raises: Unreadable — an event is of a kind that nobody knows, or holds a number that has no room.
     Cost: one COPY and at most eight statements, whatever the number of events.
     """
-    tally.close()
     driver = await _driver(connection)
-    await _move_totals(driver, workspace, tally.moves)
-    await _count_hours(driver, workspace, tally.hours)
+    with _readable():
+        tally.close()
+        await _move_totals(driver, workspace, tally.moves)
+        await _count_hours(driver, workspace, tally.hours)
     await connection.execute(
         sa.update(stream_positions)
         .where(stream_positions.c.workspace_id == workspace)
         .values(epoch=position.epoch, entry=position.entry, moved_at=sa.func.now())
     )
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Call unreadable what is so in itself, and nothing else: what ails servers or tables is no fault of an entry."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except asyncpg.UniqueViolationError as error:
+        raise AlreadyRecorded from error
+    except (ValueError, OverflowError, asyncpg.DataError) as error:
+        raise Unreadable(type(error).__name__) from error
 
 
 async def _rows(

@@ -13,16 +13,26 @@ from redis.asyncio import Redis
 
 from app.counters.server import away
 from app.domain.errors import CountersAway, StoreAway
+from app.services.watching import Watcher
 from app.store.database import Database
 
 State = Literal["up", "away"]
 
 
+class Waiting(BaseModel):
+    """Say how far the record is behind: stream entries, the age of the oldest, and those that could not be recorded."""
+
+    entries: int
+    seconds: float
+    unreadable: int
+
+
 class Readiness(BaseModel):
-    """Say who answers."""
+    """Say who answers, and how far the record is behind; null when nobody can tell."""
 
     redis: State
     postgresql: State
+    behind: Waiting | None = None
 
 
 class Readier:
@@ -33,17 +43,29 @@ class Readier:
     itself is better than none.
     """
 
-    def __init__(self, database: Database, redis: Redis, leaving: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, redis: Redis, watcher: Watcher, leaving: Callable[[], bool]) -> None:
         self._database = database
         self._redis = redis
+        self._watcher = watcher
         self._leaving = leaving
         self._met: set[str] = set()
 
     async def ask(self) -> tuple[bool, Readiness]:
-        """Ask both servers. Cost: one round trip each."""
+        """Ask both servers. Cost: one round trip each, and now and then what `Watcher.look` costs."""
         answers = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
+        behind = await self.behind() if set(answers.values()) == {"up"} else None
         self._met |= {name for name, state in answers.items() if state == "up"}
-        return self._met == answers.keys() and not self._leaving(), Readiness.model_validate(answers)
+        return self._met == answers.keys() and not self._leaving(), Readiness.model_validate(
+            {**answers, "behind": behind}
+        )
+
+    async def behind(self) -> Waiting | None:
+        """Tell how far the record is behind; None when a server cannot be asked."""
+        try:
+            told = await self._watcher.behind()
+        except (CountersAway, StoreAway):
+            return None
+        return Waiting(entries=told.entries, seconds=round(told.seconds, 1), unreadable=told.unreadable)
 
     async def _ask_redis(self) -> State:
         try:
@@ -96,8 +118,10 @@ async def readyz(readier: Annotated[Readier, Depends(_readier)], response: Respo
     response_class=Response,
     responses={200: {"content": {"text/plain": {"example": "huoma_scans_total 1.0"}}, "description": "Prometheus."}},
 )
-def metrics() -> Response:
+async def metrics(readier: Annotated[Readier, Depends(_readier)]) -> Response:
     """Show every metric of every web process here, in the text format of Prometheus."""
+    # Sets its gauges; while a server is away, they stay as they were.
+    await readier.behind()
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
@@ -118,8 +142,8 @@ async def robots() -> Response:
 
 
 def install_operations(
-    app: FastAPI, database: Database, redis: Redis, leaving: Callable[[], bool] = lambda: False
+    app: FastAPI, database: Database, redis: Redis, watcher: Watcher, leaving: Callable[[], bool] = lambda: False
 ) -> None:
     """Add the routes of this file to the API; `leaving` tells whether the process was told to stop."""
-    app.state.readier = Readier(database, redis, leaving)
+    app.state.readier = Readier(database, redis, watcher, leaving)
     app.include_router(router)

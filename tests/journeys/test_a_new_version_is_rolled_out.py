@@ -18,7 +18,9 @@ from tests.running import PHONE, Service, free_port, make_code, running_service,
 
 PATIENCE_SECONDS = 90
 LINGER_SECONDS = 2
-VISITORS = 6
+VISITORS = 12
+# As a phone far away, between being connected and asking.
+FAR_SECONDS = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +70,15 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 
 @asynccontextmanager
 async def crowd(path: str, port: Callable[[], int]) -> AsyncIterator[Crowd]:
-    """Send visitors while the block lasts: half of them connect anew for each request, and none tries again."""
+    """Send visitors while the block lasts: some stay connected, some are far away, and none tries again."""
     met, over = Crowd(), asyncio.Event()
 
-    async def come(*, stay: bool) -> None:
+    async def come(*, stay: bool, far: bool) -> None:
         while not over.is_set():
             try:
                 async with connected(port()) as connection:
                     leave = False
+                    await asyncio.sleep(FAR_SECONDS if far else 0)
                     while not leave and not over.is_set():
                         status, told = await asyncio.wait_for(ask(*connection, path), PATIENCE_SECONDS)
                         if status != 200:
@@ -86,7 +89,7 @@ async def crowd(path: str, port: Callable[[], int]) -> AsyncIterator[Crowd]:
             except (OSError, EOFError, TimeoutError) as error:
                 met.failures.append(repr(error))
 
-    coming = [asyncio.create_task(come(stay=i % 2 == 0)) for i in range(VISITORS)]
+    coming = [asyncio.create_task(come(stay=i % 3 == 0, far=i % 3 == 1)) for i in range(VISITORS)]
     try:
         yield met
     finally:

@@ -14,7 +14,6 @@ from app.counters import audit, keys, stream
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.event import EventKind
 from app.domain.workspace import Workspace
-from app.parts import Parts
 from app.services import draining
 from app.store import records
 from app.store.database import Database
@@ -364,7 +363,7 @@ async def test_what_ails_one_workspace_keeps_no_other_waiting(
     await process.phone().visit(made.slug)
     await redis.set(keys.epoch(stranger.id), "an epoch")
     await redis.xadd(keys.events(stranger.id), {"now": "1", "events": "no event at all"})
-    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, process.rester, clock)
+    parts = process.parts(database, redis, clock)
 
     await worker.one_round(parts)
 

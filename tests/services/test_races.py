@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 from app import worker
 from app.counters import audit, claims, keys, versions
 from app.domain.code import CodeId
-from app.parts import Parts
 from app.services import batching
 from app.services.once import Once
 from app.store.database import Database
@@ -227,7 +226,7 @@ async def test_a_redis_without_memory_is_away_and_nothing_breaks(
         await redis.config_set("maxmemory", "0")
     assert (new.outcome, old.outcome, edit.status_code) == ("unavailable", "returned", 503)
     assert (await process.phone().scan(made.slug)).outcome == "claimed"
-    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, process.rester, clock)
+    parts = process.parts(database, redis, clock)
     await worker.one_round(parts)
     assert await process.reconciler.verify(made.workspace) == []
 

@@ -15,7 +15,6 @@ from app.counters import audit, keys, versions
 from app.counters import rests as counted_rests
 from app.domain.code import CodeId
 from app.domain.workspace import Workspace
-from app.parts import Parts
 from app.services.resting import Rester
 from app.store import rests, tables
 from app.store.database import Database
@@ -482,7 +481,7 @@ async def test_the_worker_lets_idle_codes_rest_when_it_has_nothing_else_to_do(
     await process.phone().scan(made.slug)
     clock.forward(seconds=91)
     await age(redis, made, 3600)
-    parts = Parts(database, redis, process.drain, process.recaller, process.reconciler, process.rester, clock)
+    parts = process.parts(database, redis, clock)
     assert await worker.one_round(parts), "there is a hold to take back"
     assert await kept_in_redis(redis, made)
     await age(redis, made, 3600)

@@ -10,7 +10,6 @@ from app.domain.workspace import Workspace
 from app.parts import Parts
 from app.services import draining
 from app.store.database import Database
-from app.telemetry import BACKLOG
 from tests.conftest import Clock
 from tests.scanning import Make, Process
 from tests.services.test_draining import told, totals
@@ -18,7 +17,7 @@ from tests.services.test_draining import told, totals
 
 @pytest.fixture
 def parts(process: Process, database: Database, redis: Redis, clock: Clock) -> Parts:
-    return Parts(database, redis, process.drain, process.recaller, process.reconciler, process.rester, clock)
+    return process.parts(database, redis, clock)
 
 
 async def test_only_workspaces_with_something_to_do_are_named(
@@ -90,9 +89,12 @@ async def test_after_a_round_that_left_little_the_worker_rests(
     assert await told(database, made.workspace) == ["c"] * 3
 
 
-async def test_the_backlog_is_told_as_it_is_after_the_round(parts: Parts, process: Process, code: Make) -> None:
+async def test_a_round_leaves_nothing_behind(parts: Parts, process: Process, code: Make) -> None:
     made = await code(5)
     await process.phone().scan(made.slug)
-    await worker.one_round(parts)
+    assert (await parts.watcher.look()).entries >= 1
+    while await worker.one_round(parts):
+        pass
     assert made.workspace not in await process.reconciler.unsettled()
-    assert BACKLOG._value.get() == 0
+    behind = await parts.watcher.look()
+    assert (behind.entries, behind.seconds) == (0, 0.0)

@@ -1,0 +1,77 @@
+"""Tell how far the record is behind (落后): how much waits, since when, and what could not be recorded."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from redis.asyncio import Redis
+
+from app.counters import stream
+from app.domain.code import WorkspaceId
+from app.store import records
+from app.store.database import Database
+from app.telemetry import BACKLOG, LAG, UNREADABLE
+
+# Asking costs a query and the workspaces; anybody may ask, and often.
+_KEPT: Final = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Count what the record does not have, over all workspaces.
+
+    Shapes: `with_unreadable` names the workspaces of which something was set aside. Units: `seconds` since the oldest
+    entry was written.
+    """
+
+    entries: int
+    seconds: float
+    unreadable: int
+    with_unreadable: Sequence[WorkspaceId]
+
+
+class Watcher:
+    """Look at what waits for the record.
+
+    Metrics: `huoma_stream_backlog`, `huoma_stream_lag_seconds`, `huoma_unreadable_entries`.
+    """
+
+    def __init__(self, database: Database, redis: Redis, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._redis = redis
+        self._clock = clock
+        self._kept: tuple[datetime, Behind] | None = None
+        self._looking = asyncio.Lock()
+
+    async def behind(self) -> Behind:
+        """Tell how far the record is behind, as of a few seconds ago at most. Raises: StoreAway, CountersAway."""
+        async with self._looking:
+            now = self._clock()
+            if self._kept is None or now - self._kept[0] >= _KEPT:
+                self._kept = now, await self.look()
+            return self._kept[1]
+
+    async def look(self) -> Behind:
+        """Look now.
+
+        Raises: StoreAway, CountersAway.
+        Cost: one query, and one Redis round trip for each 500 workspaces.
+        """
+        async with self._database.reading() as connection:
+            workspaces = await records.list_workspaces(connection)
+        waiting = await stream.waiting(self._redis, workspaces)
+        now_ms = self._clock().timestamp() * 1000
+        oldest_ms = min((one.oldest_ms for one in waiting if one.oldest_ms is not None), default=now_ms)
+        aside = [workspace for workspace, one in zip(workspaces, waiting, strict=True) if one.unreadable]
+        found = Behind(
+            sum(one.entries for one in waiting),
+            max(0.0, now_ms - oldest_ms) / 1000,
+            sum(one.unreadable for one in waiting),
+            aside,
+        )
+        BACKLOG.set(found.entries)
+        LAG.set(found.seconds)
+        UNREADABLE.set(found.unreadable)
+        return found
