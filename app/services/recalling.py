@@ -41,6 +41,9 @@ LOOKUPS_WAITING: Final = 1_000
 # Each attempt that fails means that an edit or a rebuild came between reading and publishing.
 _ATTEMPTS: Final = 20
 _STALE: Final = Verdict.STALE
+# What a scan waits for a code to be read. Counters that were lost wait for the drain, which may take long; who asked is
+# then told to come again, and finds it done.
+PATIENCE_SECONDS: Final = 5.0
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -78,6 +81,8 @@ class Memory(Generic[K, V]):
         task = self._under_way.get(key)
         if task is None:
             task = asyncio.create_task(self._fetch_and_keep(key))
+            # Told to whoever still waits, and if nobody does, to nobody.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._under_way[key] = task
         # One visitor who hangs up must not take the answer away from the others.
         return await asyncio.shield(task)
@@ -188,7 +193,7 @@ class Recaller:
         Raises: StoreAway, CountersAway — when it was never read, or has to be read again.
         """
         kept = self._codes.peek(code)
-        return kept if kept is not None and not kept.outdated else await self._codes.fetch(code)
+        return kept if kept is not None and not kept.outdated else await self._read_soon(code)
 
     def remembered(self, code: CodeId) -> Entry | None:
         """Recall a code without asking anybody, for when nobody can be asked."""
@@ -199,7 +204,7 @@ class Recaller:
         kept = self._codes.peek(stale.code.id)
         if kept is not None and kept is not stale and not kept.outdated:
             return kept
-        return await self._codes.fetch(stale.code.id)
+        return await self._read_soon(stale.code.id)
 
     async def publish(self, code: CodeId) -> None:
         """Read and publish a code. Raises: StoreAway, CountersAway."""
@@ -220,6 +225,14 @@ class Recaller:
         Raises: StoreAway, CountersAway — the first scan publishes it, after recording all that waits.
         """
         await self._read_entry(code, new=True)
+
+    async def _read_soon(self, code: CodeId) -> Entry:
+        """Read a code, and go on reading it when that takes too long for who asks. Raises: StoreAway, CountersAway."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._codes.fetch(code)
+        except TimeoutError:
+            raise StoreAway from None
 
     async def _find_slug(self, slug: Slug) -> Printed | None:
         # Asked before the record is: a slug made in between changes the mark.

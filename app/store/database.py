@@ -18,6 +18,10 @@ Reading = NewType("Reading", AsyncConnection)
 Writing = NewType("Writing", AsyncConnection)
 
 
+# Between two statements of a transaction lies a round trip to Redis, at most.
+IDLE_SECONDS: Final = 10.0
+
+
 class Database:
     """Hand out connections of one pool.
 
@@ -28,9 +32,25 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, pool_size: int, connect_seconds: float, statement_seconds: float, watchful: bool = False
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        connect_seconds: float,
+        statement_seconds: float,
+        idle_seconds: float = IDLE_SECONDS,
+        watchful: bool = False,
     ) -> None:
-        connect_args = {"timeout": connect_seconds, "command_timeout": statement_seconds}
+        connect_args = {
+            "timeout": connect_seconds,
+            "command_timeout": statement_seconds,
+            # A process that is stopped, or cut off, must not keep its locks from the others for ever.
+            "server_settings": {
+                "idle_in_transaction_session_timeout": _milliseconds(idle_seconds),
+                # What the client gives up by itself comes first.
+                "statement_timeout": _milliseconds(statement_seconds + idle_seconds),
+            },
+        }
         self.engine: AsyncEngine = create_async_engine(
             url,
             # What a failed statement was given is a payload, a name or the hash of a key, and no business of a log.
@@ -120,6 +140,10 @@ class Database:
                     self._patience.fall_silent()
 
 
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
 class _away:  # noqa: N801 - reads as a word where it is used
     def __enter__(self) -> None:
         return None
@@ -130,8 +154,8 @@ class _away:  # noqa: N801 - reads as a word where it is used
 
 
 # Classes of SQLSTATE that speak of the server and not of the statement: connection, resources, shutting down or
-# starting up. Source: PostgreSQL manual, appendix A, read 2026-11-21.
-_AWAY_CLASSES: Final = ("08", "53", "57P")
+# starting up, and a transaction that was idle for too long. Source: PostgreSQL manual, appendix A, read 2026-11-21.
+_AWAY_CLASSES: Final = ("08", "53", "57P", "25P03")
 
 
 def _is_away(error: BaseException) -> bool:
