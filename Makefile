@@ -28,9 +28,9 @@ test: .venv/.dev ## run every test against real servers (PYTEST_ARGS=…)
 	@$(IN_VENV) -m pytest $(PYTEST_ARGS)
 
 .PHONY: check
-check: check-format check-lint check-types check-floors check-docs check-migrations ## everything that must hold, short of tests
+check: check-format check-lint check-types check-floors check-docs check-migrations check-audit ## everything that must hold, short of tests
 
-.PHONY: check-format check-lint check-types check-floors check-docs check-migrations
+.PHONY: check-format check-lint check-types check-floors check-docs check-migrations check-audit
 check-format: .venv/.dev
 	$(IN_VENV) -m ruff format --check
 check-lint: .venv/.dev
@@ -43,6 +43,8 @@ check-docs: .venv/.dev
 	$(IN_VENV) docs/check.py
 check-migrations: .venv/.dev
 	$(IN_VENV) -m app.cli check-migrations
+check-audit: .venv/.dev
+	$(IN_VENV) requirements/audit.py
 
 .PHONY: bench
 bench: .venv/.dev ## measure what a scan costs, into docs/benchmarks.md (BENCH_ARGS=…)
