@@ -11,7 +11,7 @@ from typing import Any
 from granian._granian import SocketHolder
 from granian.server.mp import MPServer, WorkerProcess
 
-from app.leaving import HAND_OVER
+from app.leaving import HAND_OVER, SUCCESSOR_SECONDS
 from app.telemetry import say
 
 _ASK_SECONDS = 0.05
@@ -43,10 +43,9 @@ class Granians(MPServer):
     not come about, all stays as it is. A process that died is replaced, too.
     """
 
-    def __init__(self, *arguments: Any, listener: socket.socket, start_seconds: float, **knobs: Any) -> None:
+    def __init__(self, *arguments: Any, listener: socket.socket, **knobs: Any) -> None:
         super().__init__(*arguments, **knobs)
         self._listener = listener
-        self._start_seconds = start_seconds
         # Set by a process once it has the application.
         self.ready = multiprocessing.Event()
 
@@ -83,7 +82,7 @@ class Granians(MPServer):
             say("web_process_replaced", process=old.inner.pid, by=new.inner.pid)
 
     def _came_about(self, new: WorkerProcess) -> bool:
-        until = time.monotonic() + self._start_seconds
+        until = time.monotonic() + SUCCESSOR_SECONDS
         while new.inner.is_alive() and not self.interrupt_signal and time.monotonic() < until:
             if self.ready.wait(_ASK_SECONDS):
                 return True

@@ -19,6 +19,9 @@ HAND_OVER: Final = signal.SIGUSR1
 # What every web server takes for the wish to stop at once, and Ctrl-C sends.
 NOW: Final = signal.SIGINT
 
+# How long a successor may take to come about: the old process serves meanwhile.
+SUCCESSOR_SECONDS: Final = 120
+
 _CLOSE: Final = (b"connection", b"close")
 
 

@@ -135,7 +135,6 @@ def _serve_with_granian(settings: Settings, listener: socket.socket) -> None:
         address=address,
         port=port,
         listener=listener,
-        start_seconds=START_SECONDS,
         interface=Interfaces.ASGI,
         workers=settings.workers,
         http=HTTPModes.http1,

@@ -8,7 +8,7 @@ import threading
 from uvicorn import Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from app.leaving import HAND_OVER
+from app.leaving import HAND_OVER, SUCCESSOR_SECONDS
 from app.telemetry import say
 
 
@@ -30,7 +30,7 @@ class Uvicorns(Multiprocess):
         for index, old in enumerate(self.processes):
             new = Process(self.config, self.sockets)
             new.start()
-            if not new.wait_until_ready(self.config.timeout_worker_healthcheck, self.should_exit):
+            if not new.wait_until_ready(SUCCESSOR_SECONDS, self.should_exit):
                 new.kill()
                 new.join()
                 if not self.should_exit.is_set():
