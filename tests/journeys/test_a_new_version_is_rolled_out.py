@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -27,7 +28,11 @@ FAR_SECONDS = 0.3
 
 @pytest.fixture(scope="module")
 def everything() -> Iterator[Service]:
-    settings = {"server": Server.UVICORN, "redis_timeout_seconds": 20, "linger_seconds": LINGER_SECONDS}
+    settings: dict[str, Any] = {
+        "server": Server.UVICORN,
+        "redis_timeout_seconds": 20,
+        "linger_seconds": LINGER_SECONDS,
+    }
     with server_folder() as folder, running_service(folder, workers=1, **settings) as service:
         yield service
 
