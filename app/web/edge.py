@@ -166,9 +166,10 @@ def install_errors(app: FastAPI) -> None:
             headers["ETag"] = etag(error.body["version"])
         return JSONResponse(error.body, error.status, headers)
 
-    async def spoken(_request: Request, error: HTTPException) -> ProblemResponse:
+    async def spoken(request: Request, error: HTTPException) -> ProblemResponse:
         code = _BY_STATUS.get(error.status_code, "malformed_body")
-        return problem(code, _HTTP_DETAIL[code], headers=error.headers)
+        headers = {**(error.headers or {}), **(_allowed(request) if code == "method_not_allowed" else {})}
+        return problem(code, _HTTP_DETAIL[code], headers=headers)
 
     async def invalid(_request: Request, error: RequestValidationError) -> ProblemResponse:
         return _validation_problem(error)
@@ -196,6 +197,20 @@ _HTTP_DETAIL: Final = {
     "method_not_allowed": "This path does not know this method.",
     "body_too_large": "The body is too large: 2 MB of JSON or 12 MB of upload at most.",
 }
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """List the methods that the document has for a path; the router names those of its first route alone."""
+    paths = request.app.openapi()["paths"].items()
+    found = {method.upper() for path, item in paths if _matches(path, request.url.path) for method in item}
+    return {"Allow": ", ".join(sorted(found))} if found else {}
+
+
+def _matches(path: str, asked: str) -> bool:
+    parts, given = path.split("/"), asked.split("/")
+    return len(parts) == len(given) and all(
+        part == one or part.startswith("{") for part, one in zip(parts, given, strict=True)
+    )
 
 
 def etag(version: int) -> str:

@@ -20,18 +20,32 @@ _REFUSALS = ("not_found", "closed", "bad_style", "unreadable_style", "invalid")
 _SIZE = "Pixels of the whole square, 200 to 4096."
 _BORDER = "Modules of quiet zone, 0 to 16; scanners want 4."
 _COLOUR = "#rrggbb, with or without the #."
-
+# For the document only: `PrintStyle` refuses what is none, in words of its own.
+_STYLE: Final[dict[str, dict[str, Any]]] = {
+    "size": {"minimum": 200, "maximum": 4096},
+    "border": {"minimum": 0, "maximum": 16},
+    "ec": {"enum": ["L", "M", "Q", "H"]},
+    "colour": {"pattern": "^#?[0-9a-fA-F]{6}$"},
+}
 
 _STYLE_NAMES: Final = frozenset({"size", "border", "ec", "dark", "light"})
 
 
 def _query_style(
     request: Request,
-    size: Annotated[int, Query(description=_SIZE, examples=[1024])] = _PLAIN.size,
-    border: Annotated[int, Query(description=_BORDER, examples=[4])] = _PLAIN.border,
-    ec: Annotated[str, Query(description="Error correction: L, M, Q or H.", examples=["M"])] = _PLAIN.ec,
-    dark: Annotated[str, Query(description=_COLOUR, examples=["1a2b3c"])] = _PLAIN.dark,
-    light: Annotated[str, Query(description=_COLOUR, examples=["ffffff"])] = _PLAIN.light,
+    size: Annotated[int, Query(description=_SIZE, json_schema_extra=_STYLE["size"], examples=[1024])] = _PLAIN.size,
+    border: Annotated[
+        int, Query(description=_BORDER, json_schema_extra=_STYLE["border"], examples=[4])
+    ] = _PLAIN.border,
+    ec: Annotated[
+        str, Query(description="Error correction: L, M, Q or H.", json_schema_extra=_STYLE["ec"], examples=["M"])
+    ] = _PLAIN.ec,
+    dark: Annotated[
+        str, Query(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["1a2b3c"])
+    ] = _PLAIN.dark,
+    light: Annotated[
+        str, Query(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["ffffff"])
+    ] = _PLAIN.light,
 ) -> PrintStyle:
     # A typo would be printed ten thousand times before anybody saw it.
     for name in request.query_params.keys() - _STYLE_NAMES:
@@ -40,11 +54,17 @@ def _query_style(
 
 
 def _form_style(
-    size: Annotated[int, Form(description=_SIZE, examples=[1024])] = _PLAIN.size,
-    border: Annotated[int, Form(description=_BORDER, examples=[4])] = _PLAIN.border,
-    ec: Annotated[str, Form(description="Counts as H under a logo.", examples=["H"])] = _PLAIN.ec,
-    dark: Annotated[str, Form(description=_COLOUR, examples=["1a2b3c"])] = _PLAIN.dark,
-    light: Annotated[str, Form(description=_COLOUR, examples=["ffffff"])] = _PLAIN.light,
+    size: Annotated[int, Form(description=_SIZE, json_schema_extra=_STYLE["size"], examples=[1024])] = _PLAIN.size,
+    border: Annotated[int, Form(description=_BORDER, json_schema_extra=_STYLE["border"], examples=[4])] = _PLAIN.border,
+    ec: Annotated[
+        str, Form(description="Counts as H under a logo.", json_schema_extra=_STYLE["ec"], examples=["H"])
+    ] = _PLAIN.ec,
+    dark: Annotated[
+        str, Form(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["1a2b3c"])
+    ] = _PLAIN.dark,
+    light: Annotated[
+        str, Form(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["ffffff"])
+    ] = _PLAIN.light,
 ) -> PrintStyle:
     return _style(size, border, ec, dark, light)
 

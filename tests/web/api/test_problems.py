@@ -35,7 +35,9 @@ async def test_unknown_paths_and_methods_are_problems(api: httpx.AsyncClient) ->
     refused(await api.get("/codes/"), 404, "not_found")
     response = await api.put("/codes", json={})
     refused(response, 405, "method_not_allowed")
-    assert response.headers["allow"]
+    assert response.headers["allow"] == "GET, POST"
+    assert (await api.put("/codes/x")).headers["allow"] == "DELETE, GET, PATCH"
+    assert (await api.post("http://api.test/docs")).headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize(
