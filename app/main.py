@@ -48,7 +48,8 @@ class Web:
                 public_url=settings.url,
                 clock=clock,
                 pseudonyms=self.parts.pseudonyms,
-            )
+            ),
+            settings.body_seconds,
         )
         self.leaving = Leaving(settings.linger_seconds)
         install_operations(api, self.parts.database, self.parts.redis, self.parts.watcher, lambda: self.leaving.begun)

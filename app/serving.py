@@ -11,6 +11,7 @@ from multiprocessing.synchronize import Event
 from typing import TYPE_CHECKING, Final, assert_never
 
 from app import telemetry
+from app.guarding import HEAD_BYTES_MAX
 from app.settings import PREFIX, Server, Settings
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ APPLICATION: Final = "app.main:from_environment"
 BACKLOG: Final = 2048
 # A process that starts on a busy machine answers late; after 5 seconds uvicorn would start it anew, again and again.
 START_SECONDS: Final = 30
-# Twenty seat cookies are some 3 kB.
-HEAD_BYTES_MAX: Final = 64 * 1024
 # Open files of a process that are no connections.
 _OTHER_FILES: Final = 64
 _CONNECTIONS_MIN: Final = 64
@@ -98,6 +97,7 @@ def _cannot_listen(settings: Settings, error: Exception) -> ValueError:
 def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
     from uvicorn import Config
 
+    from app.guarding import Guarded
     from app.uvicorns import Uvicorns
 
     config = Config(
@@ -107,7 +107,8 @@ def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="auto",
-        http="httptools",
+        http=partial(Guarded, connections_max=connections_max(settings)),  # type: ignore[arg-type]  # It is only called.
+        ws="none",
         backlog=BACKLOG,
         log_config=None,
         access_log=False,

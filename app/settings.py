@@ -70,7 +70,8 @@ class Settings:
         "127.0.0.1,::1",
         "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",
     )
-    keep_alive_seconds: int = _knob(30, "Time an idle HTTP connection stays open.")
+    keep_alive_seconds: int = _knob(30, "Time an idle HTTP connection stays open, and that a request's head may take.")
+    body_seconds: float = _knob(120.0, "Time that the body of a request to the API may take.")
     linger_seconds: float = _knob(
         3.0,
         "Time a web process goes on serving when told to stop, telling each visitor that his connection ends. With 0, "

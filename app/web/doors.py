@@ -1,7 +1,9 @@
 """Stand before the API: who may come in, how much he may bring, which headers go out. Pure ASGI, before any routing."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from math import inf
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -50,10 +52,14 @@ class Authentication:
 
 
 class BodyLimit:
-    """Count what a request brings, whatever it says that it will bring: 12 MB of upload, 2 MB of anything else."""
+    """Count what a request brings, whatever it says that it will bring: 12 MB of upload, 2 MB of anything else.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Units: `seconds` from the head to the end of the body.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
         self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -66,11 +72,18 @@ class BodyLimit:
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
             answer = problem("body_too_large", "The body is too large: 2 MB of JSON or 12 MB of upload at most.")
             return await answer(scope, receive, send)
-        received = 0
+        received, end = 0, asyncio.get_running_loop().time() + self._seconds
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, end
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
+            if not message.get("more_body", False):
+                # What comes after a body is news of the connection.
+                end = inf
             received += len(message.get("body", b""))
             if received > limit:
                 # FastAPI takes any other exception for a body that cannot be parsed.

@@ -25,6 +25,7 @@ STATUS: Final[Mapping[str, int]] = {
     "insufficient_scope": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "body_too_slow": 408,
     "account_in_use": 409,
     "idempotency_key_in_use": 409,
     "last_admin_key": 409,
@@ -84,7 +85,13 @@ STATUS: Final[Mapping[str, int]] = {
     "counters_away": 503,
     "store_away": 503,
 }
-_BY_STATUS: Final = {400: "malformed_body", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_BY_STATUS: Final = {
+    400: "malformed_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+}
 _RETRY_SECONDS: Final = "2"
 _ERRORS_SHOWN: Final = 100
 _WHERE_CHARACTERS: Final = 200
@@ -196,14 +203,15 @@ _HTTP_DETAIL: Final = {
     "not_found": "There is no such path.",
     "method_not_allowed": "This path does not know this method.",
     "body_too_large": "The body is too large: 2 MB of JSON or 12 MB of upload at most.",
+    "body_too_slow": "The body did not come in time.",
 }
 
 
 def _allowed(request: Request) -> dict[str, str]:
-    """List the methods that the document has for a path; the router names those of its first route alone."""
-    paths = request.app.openapi()["paths"].items()
-    found = {method.upper() for path, item in paths if _matches(path, request.url.path) for method in item}
-    return {"Allow": ", ".join(sorted(found))} if found else {}
+    """List the methods of all routes of a path of the API; the router names those of the first alone."""
+    routes: Mapping[str, set[str]] = request.app.state.methods
+    found = [methods for path, methods in routes.items() if _matches(path, request.url.path)]
+    return {"Allow": ", ".join(sorted(set().union(*found)))} if found else {}
 
 
 def _matches(path: str, asked: str) -> bool:

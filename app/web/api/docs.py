@@ -26,7 +26,7 @@ UPLOAD_REFUSALS: Final = (
 _ALWAYS: Final = ("unauthenticated", "insufficient_scope", "store_away")
 # What many operations have in common, by a word that is no code itself.
 _GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "body": ("invalid", "malformed_body", "body_too_large"),
+    "body": ("invalid", "malformed_body", "body_too_large", "body_too_slow"),
     "hours": ("empty_shift", "overlapping_shifts", "repeated_date", "too_many_shifts"),
     "idempotency": ("bad_idempotency_key", "idempotency_key_in_use", "idempotency_key_reused"),
 }

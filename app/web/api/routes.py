@@ -1,5 +1,6 @@
 """Put the API together: routes, doors, errors and docs."""
 
+from collections import defaultdict
 from typing import Final
 
 from fastapi import APIRouter, FastAPI, Security
@@ -26,7 +27,7 @@ _TAGS: Final = [
 ]
 
 
-def build_api(context: ApiContext) -> FastAPI:
+def build_api(context: ApiContext, body_seconds: float = 120.0) -> FastAPI:
     """Build the API. Whoever serves it puts the scan app in front, and adds the health and metrics routes."""
     app = FastAPI(
         title="huoma",
@@ -39,14 +40,18 @@ def build_api(context: ApiContext) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.context = context
+    methods = app.state.methods = defaultdict[str, set[str]](set)
     api = APIRouter(prefix=API_PATH, dependencies=[Security(BEARER)])
     for part in (codes, explain, targets, accounts, options, channels, prints, stats, keys, visitors, workspace):
         api.include_router(part.router)
+        for route in part.router.routes:
+            assert isinstance(route, APIRoute)
+            methods[API_PATH + route.path] |= route.methods or set()
     app.include_router(api)
     install_errors(app)
     install_docs(app)
     # The last one added is the first to be asked.
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, seconds=body_seconds)
     app.add_middleware(Authentication, keys=context.keys, clock=context.clock)
     app.add_middleware(SecurityHeaders)
     return app
