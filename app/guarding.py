@@ -5,7 +5,11 @@ bounds heads by itself; how long a body may take is bounded for both by `web/doo
 """
 
 import asyncio
+import contextlib
+import fcntl
 import heapq
+import sys
+import termios
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -41,7 +45,8 @@ class Guarded(HttpToolsProtocol):
         self._connections_max = connections_max
         self.waiting_since = 0.0
         self._paused_since = 0.0
-        self._unread = 0
+        # Of the last answer, at the last look.
+        self._unread: int | None = None
         # What came since the last head ended or the last piece of a body: heads, trailers, and what is between pieces.
         self._loose_bytes = 0
         self._too_large = False
@@ -101,7 +106,7 @@ class Guarded(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin to wait for the next head, and for the answer to be taken."""
         self.waiting_since = self.loop.time()
-        self._unread = self.transport.get_write_buffer_size()
+        self._unread = None
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -134,14 +139,14 @@ class Guarded(HttpToolsProtocol):
 
     def _watch(self) -> None:
         """Look whether the connection still does what it is for, and when to look again."""
-        now, unread = self.loop.time(), self.transport.get_write_buffer_size()
+        now, unread = self.loop.time(), self._untaken()
         due = self.waiting_since + self._wait_seconds
         if not self.idle:
             if self.flow.write_paused and now - self._paused_since >= self._wait_seconds:
                 self.transport.abort()
             due = now + self._wait_seconds
         elif now >= due:
-            if unread and self._unread - unread < READ_BYTES_A_SECOND * self._wait_seconds:
+            if unread and self._unread is not None and self._unread - unread < READ_BYTES_A_SECOND * self._wait_seconds:
                 self.transport.abort()
             elif not unread and self._loose_bytes and not self._refused:
                 self._refuse(408)
@@ -149,6 +154,15 @@ class Guarded(HttpToolsProtocol):
                 self.transport.close()
             self._unread, self.waiting_since, due = unread, now, now + self._wait_seconds
         self._look = self.loop.call_at(due, self._watch)
+
+    def _untaken(self) -> int:
+        """Count what was answered and has not arrived: what waits here, and what waits in the kernel."""
+        waiting, length = self.transport.get_write_buffer_size(), bytearray(4)
+        connection = self.transport.get_extra_info("socket")
+        if sys.platform == "linux" and connection is not None:
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, length)
+        return waiting + int.from_bytes(length, sys.byteorder)
 
     @property
     def idle(self) -> bool:

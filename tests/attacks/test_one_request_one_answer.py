@@ -1,4 +1,4 @@
-"""Send what two programs would cut into requests in two ways: it is answered once at most, and cut off when in doubt."""
+"""Send what two programs would cut into requests in two ways: it is answered once at most, and cut off in doubt."""
 
 from contextlib import closing
 
