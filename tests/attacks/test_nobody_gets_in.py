@@ -142,6 +142,7 @@ async def test_without_a_working_key_every_route_says_the_same_and_does_nothing(
     api: httpx.AsyncClient, context: ApiContext, operations: list[Operation], ids: dict[str, Any], database: Database,
     clock: Clock,
 ) -> None:  # fmt: skip
+    """Trap 28: a key is hashed before it is compared, and is never part of a statement."""
     soon = {"name": "k", "scope": "admin", "expires_at": "2026-11-21T10:01:00Z"}
     expired = done(await api.post("/keys", json=soon), 201)["key"]
     revoked = done(await api.post("/keys", json={"name": "k", "scope": "admin"}), 201)
@@ -191,6 +192,7 @@ async def test_a_key_does_what_its_scope_allows_and_nothing_more(
 async def test_ids_of_another_workspace_are_ids_of_nothing(
     stranger_api: httpx.AsyncClient, operations: list[Operation], ids: dict[str, Any], database: Database
 ) -> None:
+    """Trap 23: nothing is fetched by its id alone."""
     nothing = {name: NOWHERE if isinstance(value, str) else value for name, value in ids.items()}
     naming = [one for one in operations if "{" in one.path]
     assert len(naming) > 30

@@ -300,6 +300,7 @@ def table(weekly: Sequence[SaidShift], special: dict[date, Sequence[SaidWindow]]
 def test_who_is_on_is_what_a_table_of_all_minutes_says(
     weekly: list[SaidShift], special: list[SaidDate], moments: list[int]
 ) -> None:
+    """Trap 14: every day of the week, Sunday too, is told by name."""
     assume(refusal(weekly, special) is None)
     shifts = check_shifts(weekly, special)
     on = table(weekly, dict(special))

@@ -99,6 +99,7 @@ def test_a_link_is_a_redirect_without_a_body(service: Service) -> None:
 
 
 def test_cookies_are_set_one_by_one_and_in_order(service: Service) -> None:
+    """Trap 26: cookies go out before the body."""
     _, slug = make_code(service, "poster", [200])
     carried = "; ".join(f"hm_{number:016}=1.2.0.a.h.{number}.s" for number in range(21))
     with phone(service) as visitor:
@@ -133,6 +134,7 @@ def test_addresses_and_queries_arrive_as_they_were_sent(service: Service) -> Non
 
 
 def test_a_forwarded_address_is_believed_from_listed_proxies_only(service: Service) -> None:
+    """Trap 24: X-Forwarded-For counts from listed proxies only."""
     slug = make_link(service, "https://shop.example/", new_seats_per_minute=1)
 
     def told(forwarded: str, **transport: object) -> str:

@@ -33,6 +33,10 @@ async def scan(process: Process, address: str, slug: str) -> httpx.Response:
 async def test_a_network_gets_so_many_new_places_a_minute_and_others_are_not_touched(
     process: Process, another_process: Process, api: httpx.AsyncClient, clock: Clock, told: Told
 ) -> None:
+    """Trap 9: nothing is remembered for an address but how many came.
+
+    Trap 30: who shares an address is still somebody else.
+    """
     code = await group(api, 100, new_seats_per_minute=3)
     clock.now = clock.now.replace(second=20)
     met = [
@@ -155,6 +159,7 @@ async def test_one_network_takes_a_share_of_what_all_accounts_of_a_code_may_take
     ],
 )
 def test_a_network_is_an_address_or_the_half_of_one(address: str, network: str) -> None:
+    """Trap 29: addresses of IPv6 are read whole."""
     assert network_of(address) == network
 
 

@@ -16,6 +16,7 @@ SCHEME = "weixin://dl/business/?t=abcdef"
 
 
 async def test_a_short_link_sends_on_and_is_never_remembered_by_the_phone(process: Process, link: MakeLink) -> None:
+    """Trap 7: never 301 or 308."""
     code = await link(A)
     answer = await process.phone().client.get(f"/{code['slug']}")
     assert (answer.status_code, answer.headers["location"]) == (302, A)

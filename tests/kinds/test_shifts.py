@@ -40,6 +40,10 @@ DAY = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "from": "06:00
 async def test_the_shift_table(
     process: Process, api: httpx.AsyncClient, clock: Clock, told: Told, at: str, expected: str
 ) -> None:
+    """Trap 13: a shift may go over midnight.
+
+    Trap 15: nobody on shift is nobody, never the last one.
+    """
     off = [{"date": "2026-10-01", "windows": []}]
     night = await adviser(api, "night", shifts=[NIGHT], special_dates=off)
     day = await adviser(api, "day", shifts=[DAY], special_dates=off)

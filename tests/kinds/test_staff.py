@@ -51,6 +51,10 @@ async def meet(process: Process, *codes: dict[str, Any], visitors: int) -> Count
 async def test_a_cap_is_shared_by_every_code_and_ends_at_local_midnight(
     process: Process, api: httpx.AsyncClient, clock: Clock
 ) -> None:
+    """Trap 11: a cap is the account's, not the code's.
+
+    Trap 12: its day ends at local midnight.
+    """
     a, b = await adviser(api, "A", 5), await adviser(api, "B")
     codes = [await staff(api, a, b), await staff(api, a, b)]
     assert await meet(process, *codes, visitors=10) == {"A": 5, "B": 5}
@@ -64,6 +68,7 @@ async def test_a_cap_is_shared_by_every_code_and_ends_at_local_midnight(
 
 @pytest.mark.parametrize("strategy", ["fill", "balance", "random"])
 async def test_no_strategy_forgets_the_cap(process: Process, api: httpx.AsyncClient, strategy: str) -> None:
+    """Trap 10: every strategy knows the cap."""
     a, b = await adviser(api, "A", 2), await adviser(api, "B", 3)
     code = await staff(api, a, b, strategy=strategy)
     assert await meet(process, code, visitors=9) == {"A": 2, "B": 3, "nobody": 4}

@@ -64,6 +64,7 @@ def costing(database: Database, redis: Redis) -> Any:
 
 
 async def test_a_steady_scan_is_one_command_and_no_statement(process: Process, code: Make, costing: Any) -> None:
+    """Trap 20: a scan asks Redis once, and nobody else."""
     made = await code(200)
     await process.phone().visit(made.slug)
     phone = process.phone()

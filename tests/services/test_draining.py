@@ -107,6 +107,7 @@ async def test_a_crash_before_the_commit_records_nothing_and_loses_nothing(
 async def test_a_crash_after_the_commit_records_nothing_twice(
     process: Process, code: Make, database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Trap 16: an event that comes twice, or late, is recorded once."""
     made = await code(5)
     await process.phone().visit(made.slug)
 

@@ -165,6 +165,7 @@ async def test_a_slow_publisher_does_not_undo_a_second_rebuild(
 async def test_rebuilds_and_edits_in_the_middle_of_a_crowd_give_nothing_twice(
     context: ApiContext, redis: Redis, clock: Clock, code: Make, api: httpx.AsyncClient
 ) -> None:
+    """Trap 1: counters are moved, never written as an absolute value."""
     processes = [Process.of(context, redis, clock) for _ in range(3)]
     made = await code(20, 20)
     shown = Counter[str]()

@@ -44,6 +44,10 @@ async def test_a_page_may_be_kept_nowhere_and_is_small(process: Process, code: M
 async def test_a_group_that_is_full_is_followed_by_the_next_and_then_by_a_friendly_page(
     process: Process, code: Make, redis: Redis
 ) -> None:
+    """Trap 21: full is no 200.
+
+    Trap 25: full is no dead end.
+    """
     made = await code(2, 1)
     given = [(await process.phone().visit(made.slug)).target for _ in range(3)]
     full = await process.phone().scan(made.slug)
@@ -99,6 +103,7 @@ async def test_a_visitor_whose_group_has_expired_gets_another_at_once(
 async def test_a_page_alone_only_holds_a_place_and_it_comes_back(
     process: Process, code: Make, redis: Redis, clock: Clock
 ) -> None:
+    """Trap 4: a hold that nobody saw comes back."""
     made = await code(1, hold_seconds=90)
     assert (await process.phone().scan(made.slug)).outcome == "claimed"
     assert await made.places(redis) == [(1, 1)]
@@ -179,6 +184,7 @@ async def test_a_visitor_who_lost_his_hold_gets_the_same_group_again_if_it_has_r
 async def test_bots_heads_and_prefetches_take_nothing(
     process: Process, code: Make, redis: Redis, headers: dict[str, str]
 ) -> None:
+    """Trap 3: a HEAD, a bot or a prefetch takes no place."""
     made = await code(1)
     bot = process.phone(BOT) if not headers else process.phone(**headers)
     seen = await bot.scan(made.slug)
@@ -213,6 +219,7 @@ async def test_a_code_for_wechat_only_asks_others_to_open_it_there(
 async def test_an_edit_is_seen_by_the_next_scan_of_every_process(
     process: Process, another_process: Process, code: Make, api: httpx.AsyncClient
 ) -> None:
+    """Trap 8: reading a code all the time keeps no old one alive."""
     made = await code(200, 200)
     for one in (process, another_process):
         assert (await one.phone().scan(made.slug)).target == made.targets[0]
@@ -227,6 +234,7 @@ async def test_an_edit_is_seen_by_the_next_scan_of_every_process(
 async def test_a_pause_counts_for_those_who_come_back_and_for_pictures(
     process: Process, another_process: Process, code: Make, api: httpx.AsyncClient
 ) -> None:
+    """Trap 6: a pause ends stickiness at once, and so do an expiry and a fresh QR (below and above)."""
     made = await code(200, 200)
     phone = process.phone()
     page = await phone.scan(made.slug)
@@ -267,6 +275,7 @@ async def test_a_reported_head_count_opens_a_group_again(
 async def test_a_closed_code_is_gone_and_an_unknown_slug_is_not_found(
     process: Process, code: Make, api: httpx.AsyncClient
 ) -> None:
+    """Trap 21: what is not there is no 200."""
     made = await code(1)
     assert (await process.phone().scan(made.slug)).outcome == "claimed"
     (await api.delete(f"/codes/{made.id}")).raise_for_status()
@@ -354,6 +363,7 @@ async def test_the_oldest_seat_goes_when_a_visitor_carries_too_many(process: Pro
 
 
 async def test_a_seat_cookie_serves_every_path_and_no_script(process: Process, code: Make) -> None:
+    """Trap 5: the cookie names a seat, never a URL or a picture."""
     made = await code(1)
     cookie = (await process.phone().scan(made.slug)).headers["set-cookie"]
     assert cookie.startswith(f"hm_{made.id}=")
@@ -365,6 +375,7 @@ async def test_a_seat_cookie_serves_every_path_and_no_script(process: Process, c
 async def test_two_processes_never_give_the_same_last_place(
     process: Process, another_process: Process, code: Make, redis: Redis
 ) -> None:
+    """Trap 2: nothing is checked first and done afterwards."""
     made = await code(10, 10)
     phones = [one.phone() for _ in range(30) for one in (process, another_process)]
     seen = await asyncio.gather(*(phone.scan(made.slug) for phone in phones))

@@ -77,6 +77,7 @@ async def test_half_a_character_is_refused_wherever_it_stands(api: httpx.AsyncCl
 async def test_a_slug_is_never_given_twice_not_even_after_its_code_was_closed(
     api: httpx.AsyncClient, stranger_api: httpx.AsyncClient, workspace: Workspace
 ) -> None:
+    """Trap 22: slugs are unique by an index."""
     slug = f"mine-{workspace.id}"
     code = await make_code(api, slug=slug)
     refused(await stranger_api.post("/codes", json={"name": "n", "slug": slug}), 409, "slug_taken", "slug")

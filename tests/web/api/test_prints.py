@@ -25,6 +25,7 @@ async def test_a_print_leads_to_the_url_of_its_code(api: httpx.AsyncClient) -> N
 
 
 async def test_no_edit_changes_a_byte_of_the_print(api: httpx.AsyncClient) -> None:
+    """Trap 18: no edit changes what is printed."""
     code = await make_code(api)
     before = [(await api.get(f"/codes/{code['id']}/{form}")).content for form in ("qr.svg", "qr.png")]
     target = await make_target(api, code)
