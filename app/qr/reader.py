@@ -14,13 +14,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from app.domain.errors import UploadRefusal
+from app.domain.errors import Refusal, UploadRefusal
 from app.domain.payload import TargetKind
 from app.qr.read import MAX_BYTES, Screenshot, read_screenshot
 
 # The child's end of the line: one JSON header per message, then as many bytes as the header says. No pickles, since the
 # child has handled hostile bytes and its word is not to be executed.
 _CHILD: Final = "from app.qr.reader import serve; serve()"
+# Each holds a picture of up to 10 MB in memory.
+WAITING_MAX: Final = 16
+# A machine that is busy takes long to load what reads captions.
+START_SECONDS: Final = 60
 # What a decoder needs of our environment; a secret is not among it.
 _CHILD_ENVIRONMENT: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 
@@ -29,7 +33,7 @@ class Reader:
     """Read screenshots off the event loop, each in a child process that can be killed.
 
     Children start with the first picture, and are replaced after ``reads_per_child`` pictures and after any failure.
-    One reader serves one event loop. Pictures wait for their turn as long as it takes; the limit counts from then on.
+    One reader serves one event loop. So many pictures wait for their turn; the limit of time counts from then on.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Reader:
         self._reads_per_child = reads_per_child
         self._memory_limit_bytes = memory_limit_bytes
         self._turn = asyncio.Semaphore(children)
+        self._waiting = 0
         self._idle: list[_Child] = []
         self._alive: set[_Child] = set()
         self._closed = False
@@ -57,26 +62,41 @@ class Reader:
         """Read one uploaded picture as ``read_screenshot`` does.
 
         Raises: UploadRefusal — also ``unreadable_image`` when a picture takes too long or brings its child down;
+        Refusal ``too_many_uploads`` — others wait already;
         RuntimeError — the reader is closed, or a child cannot start at all.
         Cost: one child's 0.1 to 0.5 s, and 0.5 s to start one.
         """
         if len(data) > MAX_BYTES:
             raise UploadRefusal("image_too_large", f"The file is too large; upload at most {MAX_BYTES // 1024} kB.")
-        async with self._turn:
-            child = await self._child()
-            healthy = False
-            try:
-                async with asyncio.timeout(self._time_limit_s):
-                    header, picture = await child.ask(data, uploaded_on)
-                healthy = child.reads < self._reads_per_child and not self._closed
-            except (TimeoutError, EOFError, ConnectionError, ValueError) as error:
-                detail = "The image could not be read in time; upload a plain screenshot of the code."
-                raise UploadRefusal("unreadable_image", detail) from error
-            finally:
-                if healthy:
-                    self._idle.append(child)
-                else:
-                    await self._end(child)
+        if self._waiting >= WAITING_MAX:
+            raise Refusal(
+                "too_many_uploads", "Too many pictures are being read; send yours again in a moment.", "image"
+            )
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            return await self._read(data, uploaded_on)
+        finally:
+            self._turn.release()
+
+    async def _read(self, data: bytes, uploaded_on: date) -> Screenshot:
+        child = await self._child()
+        healthy = False
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                header, picture = await child.ask(data, uploaded_on)
+            healthy = child.reads < self._reads_per_child and not self._closed
+        except (TimeoutError, EOFError, ConnectionError, ValueError) as error:
+            detail = "The image could not be read in time; upload a plain screenshot of the code."
+            raise UploadRefusal("unreadable_image", detail) from error
+        finally:
+            if healthy:
+                self._idle.append(child)
+            else:
+                await self._end(child)
         return _screenshot(header, picture)
 
     async def close(self) -> None:
@@ -116,7 +136,11 @@ class Reader:
         child = _Child(process)
         self._alive.add(child)
         try:
-            ready = await child.output.readline()
+            async with asyncio.timeout(START_SECONDS):
+                ready = await child.output.readline()
+        except TimeoutError:
+            await self._end(child)
+            raise RuntimeError("The screenshot reader does not start.") from None
         except BaseException:
             await self._end(child)
             raise

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import date
 from io import BytesIO
@@ -17,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from app.domain.errors import UploadRefusal
+from app.domain.errors import Refusal, UploadRefusal
 from app.domain.payload import TargetKind
 from app.qr.draw import target_png
 from app.qr.read import MAX_BYTES, Screenshot, _webp_size, read_codes, read_screenshot
-from app.qr.reader import Reader
+from app.qr.reader import WAITING_MAX, Reader
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 MANIFEST: dict[str, Any] = json.loads((SAMPLES / "manifest.json").read_text())
@@ -405,7 +406,7 @@ async def test_a_child_ends_with_a_parent_that_was_killed() -> None:
 import asyncio, os, signal, sys
 from datetime import date
 from pathlib import Path
-from app.qr.reader import Reader
+from app.qr.reader import WAITING_MAX, Reader
 
 async def main():
     reader = Reader()
@@ -428,3 +429,11 @@ asyncio.run(main())
             return
         await asyncio.sleep(0.02)
     pytest.fail("the child lives on")
+
+
+async def test_only_so_many_pictures_wait_for_their_turn(reader: Reader) -> None:
+    asked = [reader.read(b"no picture", date(2026, 11, 21)) for _ in range(WAITING_MAX + 10)]
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    codes = Counter(one.code for one in told if isinstance(one, Refusal))
+    assert codes == {"unsupported_media_type": WAITING_MAX + 1, "too_many_uploads": 9}
+    assert await refused(reader, b"no picture") == "unsupported_media_type"

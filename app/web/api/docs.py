@@ -20,7 +20,8 @@ TEXT_REFUSALS: Final = (
     "bad_link", "link_expected", "no_targets_in_menu", "own_address", "qr_expected", "unsupported_qr_kind",
 )  # fmt: skip
 UPLOAD_REFUSALS: Final = (
-    "image_too_large", "no_picture", "no_qr_code", "several_qr_codes", "unreadable_image", "unsupported_media_type",
+    "image_too_large", "no_picture", "no_qr_code", "several_qr_codes", "too_many_uploads", "unreadable_image",
+    "unsupported_media_type",
     *TEXT_REFUSALS,
 )  # fmt: skip
 _ALWAYS: Final = ("unauthenticated", "insufficient_scope", "store_away")
