@@ -144,7 +144,8 @@ class ScanApp:
         others = sorted(
             (carried for carried in visit.tokens.items() if carried[0] not in ("", *tokens)), key=_issued_at
         )
-        surplus = max(0, len(others) + len(tokens) - limits.SEAT_COOKIES)
+        # A proxy takes some kB of headers from us and no more; what is left goes with the next scans.
+        surplus = min(limits.SEAT_COOKIES, max(0, len(others) + len(tokens) - limits.SEAT_COOKIES))
         cookies = [f"{_COOKIE}{name}=; Max-Age=0{self._cookie_tail}" for name, _ in others[:surplus]]
         return [(b"set-cookie", cookie.encode("latin-1", "ignore")) for cookie in cookies]
 
