@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -79,7 +79,11 @@ def told(service: Service, sent: bytes, patience: float = 1.0) -> tuple[list[int
 
 @pytest.fixture(scope="module")
 def everything() -> Iterator[Service]:
-    settings = {"keep_alive_seconds": WAIT_SECONDS, "body_seconds": WAIT_SECONDS, "redis_timeout_seconds": 20}
+    settings: dict[str, Any] = {
+        "keep_alive_seconds": WAIT_SECONDS,
+        "body_seconds": WAIT_SECONDS,
+        "redis_timeout_seconds": 20,
+    }
     with server_folder() as folder, running_service(folder, server=Server.UVICORN, **settings) as service:
         yield service
 
