@@ -14,6 +14,8 @@ from tests.running import Service, running_service, server_folder
 
 PATIENCE_SECONDS: Final = 60
 WAIT_SECONDS: Final = 3
+# So that a busy machine is not taken for servers that are away.
+PATIENT: Final[dict[str, Any]] = {"redis_timeout_seconds": 20, "database_connect_seconds": 20}
 STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 

@@ -14,18 +14,20 @@ import pytest
 from tests.running import KEY, Service, running_service, server_folder
 from tests.web.api.steps import payload
 
+from .conftest import PATIENT
+
 # Requests that are drawn for each operation; as many as one has time for, such as FUZZ_EXAMPLES=1000.
 EXAMPLES: Final = os.environ.get("FUZZ_EXAMPLES", "4")
 # What is valid may still be refused (a slug that is taken, a menu that is none), and the document cannot say when.
 NOT_ASKED: Final = "positive_data_acceptance"
 # Whoever revokes keys at random revokes his own in the end.
 REVOKING: Final = "revoke_key"
-DELETING: Final = ("close_code", "remove_channel", "remove_target", "remove_account", REVOKING)
+DELETING: Final = ("close_code", "remove_channel", "remove_target", "remove_account", "erase_visitor", REVOKING)
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with server_folder() as folder, running_service(folder) as service:
+    with server_folder() as folder, running_service(folder, **PATIENT) as service:
         yield service
 
 
