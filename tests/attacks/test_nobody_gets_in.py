@@ -115,7 +115,6 @@ async def ids(api: httpx.AsyncClient) -> dict[str, Any]:
         "target_id": (await make_target(api, {"id": code}))["id"],
         "account_id": (await make_account(api))["id"],
         "key_id": done(await api.post("/keys", json={"name": "k", "scope": "read"}), 201)["id"],
-        "visitor_id": "0" * 22,
     }
 
 
