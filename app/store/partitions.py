@@ -81,6 +81,8 @@ async def _begun(tx: Writing) -> Any:
     await tx.execute(sa.text("select 1"))
     driver = (await tx.get_raw_connection()).driver_connection
     assert driver is not None
+    # The server's own bound is for statements that read less than a day; the client gives up first.
+    await driver.execute(f"set local statement_timeout = '{_SECONDS + 10}s'")
     return driver
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from app.domain.event import Event, EventKind
 from app.domain.workspace import Workspace
+from app.embedded import Servers
 from app.services.ageing import Ager
 from app.store import partitions, records, retellings
 from app.store.database import Database
@@ -111,6 +112,29 @@ async def test_days_are_dropped_once_their_last_event_is_old_enough(
             == 3
         )
     assert [one for one in await process.reconciler.verify(workspace.id) if one.teller == "events"] == []
+
+
+async def test_a_day_may_take_longer_than_what_anybody_else_asks(
+    servers: Servers, database: Database, workspace: Workspace, code: Make, clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    clock.now = datetime(2017, 5, 6, 12, tzinfo=UTC)
+    made = await code(50)
+    teller = Teller(database, workspace.id, made.id)
+    await teller.tell(teller.event(K.TAKEN, clock.now, made.targets[0], number=1))
+    hurried = Database(servers.database_url, pool_size=2, connect_seconds=5, statement_seconds=0.6, idle_seconds=0.2)
+    try:
+        day = clock.now.date()
+        async with database.writing() as slow:
+            await slow.execute(sa.text(f"lock table {partitions.name_of(day)} in share mode"))
+            erasing = asyncio.create_task(partitions.erase(hurried, day, workspace.id, ["nobody"]))
+            await asyncio.sleep(1.2)
+        await erasing
+        monkeypatch.setattr(partitions, "_KEEP_PLACES", "select pg_sleep(1.2);" + partitions._KEEP_PLACES)
+        assert await partitions.drop(hurried, day)
+    finally:
+        await hurried.close()
+    assert await left(database, workspace) == []
 
 
 async def test_what_happens_late_on_a_day_that_was_dropped_is_recorded(
