@@ -49,16 +49,17 @@ async def read_after(redis: Redis, workspace: WorkspaceId, epoch: str, entry: st
         async with redis.pipeline(transaction=True) as pipe:
             pipe.get(keys.epoch(workspace))
             pipe.get(keys.recorded(workspace))
-            # From the entry itself, if it is still there: an id alone says nothing of what came before it.
-            pipe.xrange(keys.events(workspace), min=entry, count=limit + 1)
-            now_epoch, recorded, rows = await pipe.execute()
+            # Whether the entry itself is still there: an id alone says nothing of what came before it.
+            pipe.xrange(keys.events(workspace), min=entry, max=entry)
+            # No more than is wanted: one that is no text would make those before it unreadable, too.
+            pipe.xrange(keys.events(workspace), min=f"({entry}", count=limit)
+            now_epoch, recorded, there, rows = await pipe.execute()
         if now_epoch is None:
             return Reading("", ())
         if now_epoch != epoch and entry != START:
             return await read_after(redis, workspace, now_epoch, START, limit)
-    there = bool(rows) and rows[0][0] == entry
-    known = there or entry == START or entry in (recorded or "").split()
-    return Reading(now_epoch, [packed(name, fields) for name, fields in rows[there:][:limit]], known)
+    known = bool(there) or entry == START or entry in (recorded or "").split()
+    return Reading(now_epoch, [packed(name, fields) for name, fields in rows], known)
 
 
 async def keep(redis: Redis, workspace: WorkspaceId, epoch: str, after: str, entry: str) -> None:

@@ -66,6 +66,22 @@ async def test_an_entry_that_cannot_be_recorded_is_set_aside_whole(
     assert "entries that could not be recorded" in found[0]
 
 
+async def test_what_stands_before_an_entry_that_is_no_text_is_recorded(
+    process: Process, code: Make, redis: Redis, database: Database
+) -> None:
+    made = await code(50)
+    await process.phone().scan(made.slug)
+    # As nearly always, the entry up to which the record has come is gone.
+    await process.drain.all_of(made.workspace)
+    await process.phone().scan(made.slug)
+    await write(redis, made.workspace, b"p|code|wechat|0...0.0.\xff\xfe|")
+
+    await process.drain.all_of(made.workspace)
+
+    assert await told(database, made.workspace) == ["c"] * 2
+    assert await aside(redis, made.workspace) == 1
+
+
 async def test_two_drains_set_nothing_aside_but_what_cannot_be_recorded(
     process: Process, another_process: Process, code: Make, redis: Redis, database: Database,
     monkeypatch: pytest.MonkeyPatch,
