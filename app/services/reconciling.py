@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
+import sqlalchemy as sa
 from redis.asyncio import Redis
 
 from app.counters import audit, stream
@@ -102,6 +103,8 @@ class Reconciler:
             for target, (code, *_) in totals.items():
                 by_code.setdefault(code, []).append(target)
             for code, targets in by_code.items():
+                # A transaction that only waits for Redis is taken for idle, and loses its lock.
+                await connection.execute(sa.text("select 1"))
                 found += await self._against_counters(connection, workspace, at, code, targets, totals)
         return found
 

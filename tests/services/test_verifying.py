@@ -1,16 +1,20 @@
 """Verify names what was counted up wrongly from events."""
 
+import asyncio
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from redis.asyncio import Redis
 
+from app.counters import audit
 from app.domain.event import EventKind
 from app.domain.workspace import Workspace
-from app.services.reconciling import Difference
+from app.embedded import Servers
+from app.services.reconciling import Difference, Reconciler
 from app.store.database import Database
 from app.store.tables import account_days, stat_hours
-from tests.conftest import START
+from tests.conftest import START, Clock
 from tests.scanning import Make, Process
 from tests.telling import Teller
 
@@ -91,3 +95,24 @@ async def test_adds_that_were_tampered_with_are_named(
     assert str(difference) == (
         f"workspace {workspace.id}: adds of account ann on 2026-11-21: events say 2, record says 1"
     )
+
+
+async def test_counters_may_take_longer_to_ask_than_a_transaction_may_idle(
+    servers: Servers, redis: Redis, clock: Clock, process: Process, workspace: Workspace, code: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for _ in range(4):
+        await process.phone().scan((await code(5)).slug)
+    snapshot = audit.snapshot
+
+    async def slow(*arguments: Any) -> Any:
+        await asyncio.sleep(0.5)
+        return await snapshot(*arguments)
+
+    monkeypatch.setattr(audit, "snapshot", slow)
+    strict = Database(servers.database_url, pool_size=2, connect_seconds=5, statement_seconds=20, idle_seconds=1.2)
+    try:
+        reconciler = Reconciler(strict, redis, process.drain, process.recaller, clock)
+        assert await reconciler.verify(workspace.id) == []
+    finally:
+        await strict.close()
