@@ -21,6 +21,8 @@ APPLICATION: Final = "app.main:from_environment"
 BACKLOG: Final = 2048
 # A process that starts on a busy machine answers late; after 5 seconds uvicorn would start it anew, again and again.
 START_SECONDS: Final = 30
+# What a process takes, when nothing is in flight any more, to close what it has opened.
+END_SECONDS: Final = 5
 # Open files of a process that are no connections.
 _OTHER_FILES: Final = 64
 _CONNECTIONS_MIN: Final = 64
@@ -118,7 +120,8 @@ def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
         timeout_worker_healthcheck=START_SECONDS,
     )
-    Uvicorns(config, listener).run()
+    leave_seconds = settings.linger_seconds + settings.shutdown_seconds + END_SECONDS
+    Uvicorns(config, listener, leave_seconds=leave_seconds).run()
 
 
 def _serve_with_granian(settings: Settings, listener: socket.socket) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +42,8 @@ def service(everything: Service, request: pytest.FixtureRequest) -> Service:
     """Run one web process under one server after the other."""
     if request.param != everything.environment["HUOMA_SERVER"]:
         everything.environment["HUOMA_SERVER"] = request.param
-        everything.stop("serve")
+        if "serve" in everything.children:
+            everything.stop("serve")
     if "serve" not in everything.children:
         everything.start("serve")
     everything.wait_until_ready()
@@ -146,6 +147,29 @@ def test_what_cannot_start_replaces_nothing(service: Service) -> None:
     assert until(lambda: set(web_processes(service)) == before, PATIENCE_SECONDS)
     with httpx.Client(base_url=service.url, headers={"User-Agent": PHONE}, trust_env=False) as visitor:
         assert visitor.get(f"/{slug}").headers["x-huoma-outcome"] == "claimed"
+
+
+def test_a_process_that_stands_still_is_replaced_too(service: Service) -> None:
+    service.stop("serve")
+    hurried = {**service.environment, "HUOMA_SHUTDOWN_SECONDS": "1", "HUOMA_LINGER_SECONDS": "0"}
+    serving = subprocess.Popen([sys.executable, "-m", "app.cli", "serve"], env=hurried)
+    service.children["serve"] = serving
+    before: set[int] = set()
+    try:
+        service.wait_until_ready()
+        before |= set(web_processes(service))
+        for process in before:
+            os.kill(process, signal.SIGSTOP)
+        serving.send_signal(signal.SIGHUP)
+        assert until(lambda: not before & set(web_processes(service)), 60)
+        service.wait_until_ready()
+        assert service.stop("serve") == 0
+    finally:
+        for process in before:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        service.children.pop("serve", None)
+        serving.kill()
 
 
 def test_one_of_two_services_stops_and_no_request_fails(service: Service) -> None:
