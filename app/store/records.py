@@ -25,6 +25,7 @@ _COLUMNS: Final = (
 
 # Rows sent to PostgreSQL together: so many that it works while the next are made, and few enough to be small.
 _ROWS: Final = 1_000
+_LAST_DAY_MS: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,9 @@ async def _driver(connection: Writing) -> Any:
 
 
 def _instant(entry: Packed) -> datetime:
+    # A day before or after these has no partition that could be named, or none that ends.
+    if not 0 <= entry.at_ms < _LAST_DAY_MS:
+        raise Unreadable(f"entry {entry.entry} is of no time")
     return datetime.fromtimestamp(entry.at_ms / 1000, UTC)
 
 

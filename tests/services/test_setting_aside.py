@@ -39,9 +39,23 @@ async def aside(redis: Redis, workspace: WorkspaceId) -> int:
         ("b|code|wechat|99999999999999999999.t..0.0.v|", NOW),
         ("p|code|wechat|0...0.0.v|", "today"),
         ("p|code|wechat|0...0.0.v|", str(10**18)),
+        ("p|code|wechat|0...0.0.v|", "253402214400000"),
+        ("p|code|wechat|0...0.0.v|", "-50000000000000"),
         (b"p|code|wechat|0...0.0.\xff\xfe|", NOW),
     ],
-    ids=["no_event", "unknown_kind", "no_number", "day", "no_count", "count", "no_time", "far_time", "no_text"],
+    ids=[
+        "no_event",
+        "unknown_kind",
+        "no_number",
+        "day",
+        "no_count",
+        "count",
+        "no_time",
+        "far_time",
+        "last_day",
+        "year_385",
+        "no_text",
+    ],
 )
 async def test_an_entry_that_cannot_be_recorded_is_set_aside_whole(
     process: Process, code: Make, redis: Redis, database: Database, events: str | bytes, now: str
