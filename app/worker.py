@@ -71,8 +71,14 @@ async def chores(parts: Parts) -> None:
 async def reread(parts: Parts) -> None:
     """Record what another version set aside and this one can read."""
     for workspace in (await parts.watcher.look()).with_unreadable:
-        told = await parts.drain.reread(workspace)
-        telemetry.say("entries_read_again", workspace=workspace, recorded=told)
+        try:
+            told = await parts.drain.reread(workspace)
+        except (CountersAway, StoreAway):
+            raise
+        except Exception as error:  # noqa: BLE001  # What was set aside must not keep anybody's events waiting.
+            telemetry.say("entries_not_read_again", level=logging.ERROR, workspace=workspace, error=error)
+        else:
+            telemetry.say("entries_read_again", workspace=workspace, recorded=told)
 
 
 async def one_round(parts: Parts) -> bool:

@@ -164,6 +164,22 @@ async def test_what_was_set_aside_is_recorded_once_whenever_its_worker_dies(
     assert await process.reconciler.verify(made.workspace) == []
 
 
+async def test_what_ails_the_server_when_it_is_read_again_stops_no_worker(
+    process: Process, code: Make, redis: Redis, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await code(5)
+    await process.phone().scan(made.slug)
+    epoch = await stream.epoch_of(redis, made.workspace)
+    await stream.set_aside(redis, made.workspace, epoch, stream.START)
+    parts = process.parts(database, redis, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.store.records._MOVE_TARGETS", "insert into no_such_table values ($1, $2, $3, $4, $5)")
+        await worker.reread(parts)
+    assert await aside(redis, made.workspace) == 1
+    await worker.reread(parts)
+    assert await told(database, made.workspace) == ["c"]
+
+
 async def test_readiness_and_metrics_tell_how_far_the_record_is_behind(
     process: Process, code: Make, redis: Redis, clock: Clock
 ) -> None:
