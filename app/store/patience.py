@@ -45,11 +45,16 @@ class Patience:
         self._opening.add(task)
         try:
             await asyncio.wait({task}, timeout=self.seconds * _ALL_IN_ALL)
+        except asyncio.CancelledError:
+            # Also when it was opened in this very moment.
+            task.cancel()
+            task.add_done_callback(_give_back)
+            raise
         finally:
             self._opening.discard(task)
-            if not task.done():
-                task.cancel()
-                task.add_done_callback(_give_back)
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_give_back)
         if not task.done() or task.cancelled():
             raise TimeoutError("The server did not answer in time.")
         opened = task.result()

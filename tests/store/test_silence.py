@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.errors import StoreAway
 from app.embedded import PostgresServer
 from app.store.database import Database
+from app.store.patience import Patience
 from bench import cpu
 from tests.running import server_folder
 
@@ -180,3 +182,25 @@ async def test_who_hangs_up_leaves_no_connection_behind(server: PostgresServer, 
     for _ in range(3):
         await asyncio.gather(*(ask(quick) for _ in range(3)))
     assert quick.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_what_was_opened_for_who_is_cancelled_in_that_moment_goes_back(quick: Database) -> None:
+    patience, opened, come = Patience(CONNECT_SECONDS), await quick.engine.connect(), asyncio.Event()
+
+    async def opening() -> AsyncConnection:
+        await come.wait()
+        return opened
+
+    asking = asyncio.create_task(patience.open(opening()))
+    await asyncio.sleep(0)
+    opener = next(iter(patience._opening))
+    # When `open` waits no more and does not know it yet.
+    opener.add_done_callback(lambda _: asking.cancel())
+    come.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    for _ in range(100):
+        if opened.closed:
+            break
+        await asyncio.sleep(0.01)
+    assert opened.closed
