@@ -18,6 +18,7 @@ from app.counters import counts, stream
 from app.counters.server import connect
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.errors import CountersAway
+from app.domain.pseudonym import Pseudonyms
 from bench.exactness import verified
 from bench.loopback import MadeCode, Service
 from bench.report import plain_url
@@ -44,12 +45,21 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """Hold what record and counters say afterwards. Shapes: limits and tellings by target."""
+    """Hold what record and counters say afterwards.
+
+    Shapes: limits and tellings by target; `name` tells how the record calls a visitor.
+    """
 
     limits: Mapping[str, int]
     events: Sequence[Recorded]
     totals: Mapping[str, int]
     counted: Mapping[str, int]
+    name: Callable[[str], str] = str
+
+    def spelt(self, seat: str) -> str:
+        """Spell a seat that a visitor was told as the record does."""
+        place, _, visitor = seat.rpartition(".")
+        return f"{place}.{self.name(visitor)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class Judgement:
 
 def judged(met: Met, remains: Remains) -> Judgement:
     """Hold what visitors were told against what is left, one code at a time."""
-    over, lost, doubled = _over_given(met, remains), _lost(met, remains.events), _doubled(met, remains.events)
+    over, lost, doubled = _over_given(met, remains), _lost(met, remains), _doubled(met, remains)
     broken = [f"{n} {what}, such as {one}" for what, n, one in (*over, *lost, *doubled) if n]
     if met.not_kept:
         one = met.not_kept[0]
@@ -96,17 +106,19 @@ def _over_given(met: Met, remains: Remains) -> list[_Finding]:
     return found
 
 
-def _lost(met: Met, events: Sequence[Recorded]) -> list[_Finding]:
-    placed = {event.seat for event in events if event.kind in _PLACE}
-    seen = {event.seat for event in events if event.kind in ("s", "t")}
-    told = {answer.seat for answer in met.answers if answer.given}
+def _lost(met: Met, remains: Remains) -> list[_Finding]:
+    placed = {event.seat for event in remains.events if event.kind in _PLACE}
+    seen = {event.seat for event in remains.events if event.kind in ("s", "t")}
+    told = {remains.spelt(answer.seat) for answer in met.answers if answer.given}
+    shown = set(map(remains.spelt, met.shown))
     return [
         _finding("places told and not on record", sorted(told - placed)),
-        _finding("pictures shown and not on record", sorted(met.shown.keys() & placed - seen)),
+        _finding("pictures shown and not on record", sorted(shown & placed - seen)),
     ]
 
 
-def _doubled(met: Met, events: Sequence[Recorded]) -> list[_Finding]:
+def _doubled(met: Met, remains: Remains) -> list[_Finding]:
+    events = remains.events
     once = Counter((event.seat, event.kind) for event in events if event.kind in (*_PLACE, "s", "x"))
     both = {seat for seat, kind in once if kind == "s"} & {seat for seat, kind in once if kind == "x"}
     numbers = Counter(seat.partition(".")[0] for seat, kind in once if kind in _PLACE)
@@ -115,7 +127,7 @@ def _doubled(met: Met, events: Sequence[Recorded]) -> list[_Finding]:
     asked = Counter(answer.person for answer in met.answers if answer.asked == "page")
     allowed: Counter[str] = Counter()
     for seat, people in met.shown.items():
-        allowed[seat] = sum(asked[person] for person in people)
+        allowed[remains.spelt(seat)] = sum(asked[person] for person in people)
     came = Counter(event.seat for event in events if event.kind == "r")
     scans = sum(event.kind in _SCANS for event in events) - len(met.answers)
     return [
@@ -204,6 +216,7 @@ async def remains_of(service: Service, code: MadeCode) -> Remains:
         [Recorded(*row) for row in events],
         {row["id"]: row["taken"] for row in targets},
         {target: places.taken for target, places in counted.items()},
+        Pseudonyms(service.settings.secrets).namer(WorkspaceId(code.workspace)),
     )
 
 
