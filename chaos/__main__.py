@@ -15,7 +15,7 @@ from chaos.report import PATH, laid_out, write
 from chaos.row import Row
 
 FAULTS: Final[tuple[Fault, ...]] = (*redis.FAULTS, *postgresql.FAULTS, *processes.FAULTS, *failover.FAULTS)
-QUICK: Final = Effort(people=150, per_second=50.0, rounds=3, seconds=4.0)
+QUICK: Final = Effort(people=100, per_second=25.0, rounds=3, seconds=4.0)
 
 
 def main() -> int:

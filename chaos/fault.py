@@ -20,15 +20,17 @@ class Effort:
     """Say how much to do.
 
     Shapes: people, how fast they come and how often they come back; `rounds` where a fault is injected again and again.
-    Units: `seconds` that a fault lasts which lasts as long as it is let.
+    Units: `seconds` that a fault lasts which lasts as long as it is let; what has to come in time may come so many
+    times as late on a machine that does other things, too.
     """
 
-    people: int = 1_200
-    per_second: float = 60.0
+    people: int = 600
+    per_second: float = 30.0
     returns: int = 3
     every_seconds: float = 2.0
     rounds: int = 50
     seconds: float = 10.0
+    times_as_late: float = 1.0
 
     @property
     def crowd(self) -> Crowd:

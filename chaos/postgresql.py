@@ -79,7 +79,8 @@ async def _row(
     away = asked.during(borne.met.faults)
     slowest, median = wait_of(away, 1.0), wait_of(away, 0.5)
     broken = asked.improper
-    if slowest > API_SECONDS or median > API_MEDIAN_SECONDS:
+    times = effort.times_as_late
+    if slowest > API_SECONDS * times or median > API_MEDIAN_SECONDS * times:
         broken.append(f"the API took {slowest:.2f} s at most and {median:.2f} s in the middle to say so")
     row = await judge(service, borne, fault=fault, injected=injected, also=lambda met: [*unnoticed(met), *broken])
     waits = f"median {median * 1000:.0f} ms, p99 {wait_of(away, 0.99):.2f} s, slowest {slowest:.2f} s"

@@ -117,27 +117,32 @@ def allow(service: Service, memory: int) -> None:
 
 
 def behind(service: Service, stack: ExitStack, *names: str) -> Proxy:
-    """Put a proxy between Redis and some processes, which are started anew."""
+    """Put a proxy between Redis and some processes, which are started anew, and again without it at the end."""
+
+    def start(**variables: str) -> None:
+        for name in names:
+            service.stop(name)
+            service.start(name, **variables)
+
     proxy = stack.enter_context(proxied(unquote(urlsplit(service.servers.servers.redis_url).path)))
-    for name in names:
-        service.stop(name)
-        service.start(name, HUOMA_REDIS_URL=proxy.url)
+    stack.callback(start)
+    start(HUOMA_REDIS_URL=proxy.url)
     return proxy
 
 
-def late(met: Met) -> list[str]:
+def late(met: Met, times: float) -> list[str]:
     """Name answers that took too long, and a service that was too long in coming back."""
-    slow = [answer for answer in met.answers if answer.took > ANSWER_SECONDS]
-    found = [f"{len(slow)} answers took more than {ANSWER_SECONDS} s, such as {slow[0]}"] if slow else []
+    slow = [answer for answer in met.answers if answer.took > ANSWER_SECONDS * times]
+    found = [f"{len(slow)} answers took more than {ANSWER_SECONDS * times} s, such as {slow[0]}"] if slow else []
     back = met.back_seconds()
-    if back is not None and back > BACK_SECONDS:
+    if back is not None and back > BACK_SECONDS * times:
         found.append(f"nobody new was given a place for {back:.1f} s after the fault had ended")
     return found
 
 
 async def _row(service: Service, fault: str, injected: str, effort: Effort, breaking: Breaking) -> Row:
     borne = await under_load(service, effort, breaking)
-    return await judge(service, borne, fault=fault, injected=injected, also=late)
+    return await judge(service, borne, fault=fault, injected=injected, also=lambda met: late(met, effort.times_as_late))
 
 
 def _inject(effort: Effort, say: Say) -> Sequence[Row]:
@@ -150,14 +155,15 @@ def _inject(effort: Effort, say: Say) -> Sequence[Row]:
 
 
 def _inject_between(effort: Effort, say: Say) -> Sequence[Row]:
-    with running_service(workers=2) as service, ExitStack() as stack:
-        say(cut.__name__)
-        rows = [asyncio.run(cut(service, effort, behind(service, stack, "worker", "serve")))]
-        say(emptied.__name__)
-        service.stop("worker")
-        service.start("worker")
-        proxy = behind(service, stack, "serve")
-        return [*rows, asyncio.run(emptied(service, effort, proxy))]
+    rows = []
+    with running_service(workers=2) as service:
+        with ExitStack() as stack:
+            say(cut.__name__)
+            rows.append(asyncio.run(cut(service, effort, behind(service, stack, "worker", "serve"))))
+        with ExitStack() as stack:
+            say(emptied.__name__)
+            rows.append(asyncio.run(emptied(service, effort, behind(service, stack, "serve"))))
+    return rows
 
 
 FAULTS: Final = (Fault("redis", _inject), Fault("redis-between", _inject_between))

@@ -9,7 +9,9 @@ from chaos import postgresql
 from chaos.fault import Effort
 from chaos.row import Row
 
-SHORT = Effort(people=60, per_second=30.0, returns=2, every_seconds=0.7, rounds=1, seconds=6.0)
+SHORT = Effort(people=50, per_second=20.0, returns=2, every_seconds=0.7, rounds=1, seconds=6.0, times_as_late=5.0)
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
