@@ -7,7 +7,7 @@ from typing import Any, Final, NewType
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -102,17 +102,18 @@ class Database:
     async def _open(self) -> AsyncConnection:
         try:
             return await self.engine.connect()
-        except PoolTimeout:
-            raise
         except TimeoutError:
             self._patience.fall_silent()
             raise
+        except InvalidRequestError as error:
+            # What SQLAlchemy says when each connection that it opens is dead before it can be handed out.
+            raise ConnectionError from error
 
     def _check(self, connection: Any, _record: Any, _proxy: Any) -> None:
         """See that a connection is alive before it is handed out; if it is dead, so are the others of its time."""
         try:
             connection.run_async(self._ping)
-        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
             raise InvalidatePoolError from error
 
     async def _ping(self, driver: Any) -> None:

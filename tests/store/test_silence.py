@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.errors import StoreAway
 from app.embedded import PostgresServer
+from app.embedded.locks import until
 from app.store.database import Database
 from app.store.patience import Patience
 from bench import cpu
+from chaos.proxy import proxied
 from tests.running import server_folder
 
 CONNECT_SECONDS = 1.0
@@ -204,3 +206,38 @@ async def test_what_was_opened_for_who_is_cancelled_in_that_moment_goes_back(qui
             break
         await asyncio.sleep(0.01)
     assert opened.closed
+
+
+async def test_a_server_that_was_stopped_in_order_costs_nobody_a_request(
+    server: PostgresServer, quick: Database
+) -> None:
+    await asyncio.gather(*(ask(quick) for _ in range(3)))
+    assert server.pid
+    os.kill(server.pid, signal.SIGINT)
+    assert await asyncio.to_thread(until, lambda: server.pid is None, 30)
+    await asyncio.to_thread(server.start)
+    for _ in range(3):
+        async with quick.reading() as connection:
+            assert await connection.scalar(sa.text("select 1")) == 1
+
+
+async def test_wherever_a_connection_is_cut_the_store_is_away_and_nothing_worse(server: PostgresServer) -> None:
+    with proxied(str(server.sockets / server.socket_name)) as proxy:
+        database = Database(
+            f"postgresql+asyncpg://huoma@127.0.0.1:{proxy.port}/huoma",
+            pool_size=1,
+            connect_seconds=CONNECT_SECONDS,
+            statement_seconds=STATEMENT_SECONDS,
+        )
+        assert await ask(database) < SLACK_SECONDS
+        for length in range(350, 550, 4):
+            proxy.cut_replies((length, length))
+            # Several in a row: some die as soon as they are open, and so do those that are opened instead.
+            for _ in range(3):
+                await ask(database)
+        proxy.cut_replies(None)
+        assert proxy.cuts > 50
+        await ask(database)
+        async with database.reading() as connection:
+            assert await connection.scalar(sa.text("select 1")) == 1
+        await database.close()
