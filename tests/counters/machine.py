@@ -40,7 +40,12 @@ proposals = st.builds(
     complete=st.booleans(),
     why=st.sampled_from([TargetState.FULL, TargetState.OFF_SHIFT]),
 )
-terms = st.builds(Terms, hold_ms=st.sampled_from([0, HOLD_SECONDS * 1000]), rate=st.sampled_from([0, 0, 1, 2]))
+terms = st.builds(
+    Terms,
+    hold_ms=st.sampled_from([0, HOLD_SECONDS * 1000]),
+    rate=st.sampled_from([0, 0, 1, 2]),
+    while_ms=st.sampled_from([60_000, 3_600_000]),
+)
 networks = st.sampled_from(["", "n1", "n2"])
 # Fractions at which a draw falls exactly between two weights come up by chance almost never.
 marks = st.sampled_from(["none", "none", "now", "before", "yesterday"])
