@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 
 from app.counters import stream
 from app.domain.code import WorkspaceId
-from app.domain.errors import CountersAway
 from app.domain.event import Packed, Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
@@ -110,22 +109,20 @@ class Drain:
         self, connection: Writing, workspace: WorkspaceId, at: records.Position, limit: int
     ) -> _Batch | None:
         """Record what comes after a position. Raises: _Stuck — something of it cannot be."""
+        asked = min(ENTRIES, limit)
         try:
-            at = await self._resumed(connection, workspace, at)
-            return await self._record_slices(connection, workspace, at, limit)
+            read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, asked)
+            if not read.known:
+                at = await self._common(connection, workspace, at.epoch)
+                read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, asked)
+            return await self._record_slices(connection, workspace, at, read, limit) if read.epoch else None
         except Unreadable as error:
             raise _Stuck(at, await self._first(workspace, at), error) from error
 
     async def _record_slices(
-        self, connection: Writing, workspace: WorkspaceId, at: records.Position, limit: int
-    ) -> _Batch | None:
+        self, connection: Writing, workspace: WorkspaceId, at: records.Position, read: stream.Reading, limit: int
+    ) -> _Batch:
         asked = min(ENTRIES, limit)
-        read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, asked)
-        if not read.epoch:
-            return None
-        if not read.known:
-            # Another master this very moment.
-            raise CountersAway
         batch = _Batch(at, Tally(await read_zone(connection, workspace)))
         # Asked with the position locked: who has been erased since waits for it before he looks at what is recorded.
         name = self._pseudonyms.namer(workspace, await erasures.tombstones(connection, workspace))
@@ -149,29 +146,30 @@ class Drain:
             await stream.keep(self._redis, workspace, batch.at.epoch, at.entry, batch.at.entry)
         return batch
 
-    async def _resumed(self, connection: Writing, workspace: WorkspaceId, at: records.Position) -> records.Position:
-        """Tell after which entry the stream goes on: the position, unless the record has more than the stream.
+    async def _common(self, connection: Writing, workspace: WorkspaceId, epoch: str) -> records.Position:
+        """Find the last entry that stream and record have in common, when the record has more than the stream.
 
-        Then it is the last entry that both have: Redis has lost what it had counted last, because a replica took over
-        that had not heard of it, or because it was not on disk. What it counts since may stand under ids that the
-        record has passed.
+        Redis has lost what it had counted last, because a replica took over that had not heard of it, or because it was
+        not on disk. What it counts since may stand under ids that the record has passed.
         """
-        try:
-            known = (await stream.read_after(self._redis, workspace, at.epoch, at.entry, 1)).known
-        except Unreadable:
-            # To be set aside first: then it can be told.
-            return at
-        if known:
-            return at
         say("record_is_ahead_of_redis", level=logging.WARNING, workspace=workspace)
         common = stream.START
         while True:
-            read = await stream.read_after(self._redis, workspace, at.epoch, common, ENTRIES)
-            found = await records.recorded(connection, workspace, read.entries)
-            if found:
-                common = read.entries[found - 1].entry
-            if found < ENTRIES:
-                return records.Position(at.epoch, common)
+            read = await stream.read_after(self._redis, workspace, epoch, common, ENTRIES)
+            known = await records.recorded(connection, workspace, read.entries)
+            if known:
+                common = read.entries[known - 1].entry
+            if known < ENTRIES:
+                return records.Position(epoch, common)
+
+    async def _resumed(self, connection: Writing, workspace: WorkspaceId, at: records.Position) -> records.Position:
+        """Tell after which entry the stream goes on: the position, unless the record has more than the stream."""
+        try:
+            read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, 1)
+        except Unreadable:
+            # To be set aside first: then it can be told.
+            return at
+        return at if read.known else await self._common(connection, workspace, at.epoch)
 
     async def _narrow_down(self, workspace: WorkspaceId, waiting: int, stuck: _Stuck) -> None:
         """Let the next transaction take half as much; set aside the entry that cannot be recorded by itself.
