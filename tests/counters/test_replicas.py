@@ -148,9 +148,8 @@ async def test_a_master_that_was_replaced_and_does_not_know_tells_nothing(many: 
     await alone.aclose()
 
 
+@pytest.mark.parametrize("many", [running_cluster], ids=["cluster"], indirect=True)
 async def test_a_master_that_is_away_keeps_nobody_from_the_others(many: Many, redis: Redis) -> None:
-    if many.sentinels:
-        pytest.skip("there is one master")
     workspaces = [WorkspaceId(token_hex(4)) for _ in range(30)]
     for workspace in workspaces:
         await redis.xadd(keys.events(workspace), {"now": "1", "events": "x"})

@@ -170,6 +170,9 @@ def test_a_process_that_stands_still_is_replaced_too(service: Service) -> None:
                 os.kill(process, signal.SIGKILL)
         service.children.pop("serve", None)
         serving.kill()
+        serving.wait()
+    service.start("serve")
+    service.wait_until_ready()
 
 
 def test_one_of_two_services_stops_and_no_request_fails(service: Service) -> None:
