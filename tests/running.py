@@ -66,6 +66,16 @@ class Service:
         child.terminate()
         return child.wait(60)
 
+    def serve_under(self, server: str) -> None:
+        """Let the web processes run under a server, whatever they run under now, and wait until they are ready."""
+        if server != self.environment["HUOMA_SERVER"]:
+            self.environment["HUOMA_SERVER"] = server
+            if "serve" in self.children:
+                self.stop("serve")
+        if "serve" not in self.children:
+            self.start("serve")
+        self.wait_until_ready()
+
     def wait_until_ready(self) -> None:
         until = time.monotonic() + READY_SECONDS
         while time.monotonic() < until:

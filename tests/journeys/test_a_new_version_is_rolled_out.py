@@ -40,13 +40,7 @@ def everything() -> Iterator[Service]:
 @pytest.fixture(scope="module", params=list(Server))
 def service(everything: Service, request: pytest.FixtureRequest) -> Service:
     """Run one web process under one server after the other."""
-    if request.param != everything.environment["HUOMA_SERVER"]:
-        everything.environment["HUOMA_SERVER"] = request.param
-        if "serve" in everything.children:
-            everything.stop("serve")
-    if "serve" not in everything.children:
-        everything.start("serve")
-    everything.wait_until_ready()
+    everything.serve_under(request.param)
     return everything
 
 
