@@ -5,6 +5,7 @@ One after the other on the same machine in one run, round after round: ratios be
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -18,12 +19,15 @@ from bench.targets import Effort, in_turn, wait_until_drained
 
 SECONDS_MAX: Final = 4.0
 COUNTED_SECONDS: Final = 1.0
-# Of the highest rate that was measured.
+# Of the rate that was served just before: the speed of a machine that others use, too, changes from minute to minute.
 HALF: Final = 0.5
-STEADY: Final = ("c", "d")
+STEADY: Final = ("a", "c", "d")
+# The first tells what the loader and the machine allow.
+BOUND: Final = ("c", "d")
 # Who against whom, at least and aim, by what is served a second; and what is only told.
 WANTED: Final = (("c", "a", 0.50, 0.70), ("d", "a", 0.45, 0.60), ("c", "b", 4.0, 6.0))
 BESIDE: Final = (("c on granian", "a on granian"), ("d on granian", "a on granian"))
+_STEADY_COLUMNS: Final = ["", "a second", "p50 ms", "p99 ms", "at most", "aim", "loader late ms"]
 _WAIT: Final = "p99 ms at half rate, "
 
 
@@ -55,17 +59,18 @@ def ratios(rivals: Mapping[str, Rival]) -> list[Goal]:
 def waits(rivals: Mapping[str, Rival], paced: Mapping[str, Sequence[Steady]]) -> list[Goal]:
     """Judge how long the slowest of a hundred waited while half of what is possible was asked."""
     return [
-        Goal(f"{_WAIT}{rivals[key].label}", median(one.p99_ms for one in met), 10, 5, at_most=True)
-        for key, met in paced.items()
+        Goal(f"{_WAIT}{rivals[key].label}", median(one.p99_ms for one in paced[key]), 10, 5, at_most=True)
+        for key in BOUND
     ]
 
 
 def _paced(service: Service, rival: Rival, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Steady]:
     met = []
     for _ in range(rounds):
-        met.append(worked(service, rival, lambda: put_steadily(rival.url, rival.rate * HALF, seconds)))
-        assert rival.code
-        wait_until_drained(service, rival.code)
+        rate = measured(service, rival, seconds).load.per_second * HALF
+        met.append(worked(service, rival, partial(put_steadily, rival.url, rate, seconds)))
+        if rival.code:
+            wait_until_drained(service, rival.code)
         say(f"{rival.label} at {met[-1].asked:,.0f} a second: p99 {met[-1].p99_ms:.1f} ms")
     return met
 
@@ -108,9 +113,10 @@ Ratios of what is served a second, and of what a request costs the server:
 
 {table(["", "found", "at least", "aim", "by CPU"], _ratio_rows(goals[:3], rivals))}
 
-Half of the highest rate, asked on schedule over {CONNECTIONS} connections; a request takes from when it was due:
+Half of what was served just before, asked on schedule over {CONNECTIONS} connections; a request takes from when it
+was due. The first line tells what loader and machine allow:
 
-{table(["", "a second", "p50 ms", "p99 ms", "at most", "aim", "loader late ms"], _steady_rows(goals[3:], paced))}
+{table(_STEADY_COLUMNS, _steady_rows(goals[3:], rivals, paced))}
 """
     return Section("contenders", where, text, broken)
 
@@ -136,12 +142,16 @@ def _by_cost(one: Rival, other: Rival) -> str:
     return f"{other.cost() / one.cost():.2f}"
 
 
-def _steady_rows(goals: Sequence[Goal], paced: Mapping[str, Sequence[Steady]]) -> list[list[str]]:
+def _steady_rows(
+    goals: Sequence[Goal], rivals: Mapping[str, Rival], paced: Mapping[str, Sequence[Steady]]
+) -> list[list[str]]:
+    bounds = {key: [f"{goal.least:.1f}", f"{goal.aim:.1f}"] for key, goal in zip(BOUND, goals, strict=True)}
+    names = ("p50_ms", "p99_ms", "late_ms")
     rows = []
-    for goal, met in zip(goals, paced.values(), strict=True):
-        rate, p50, late = (median(getattr(one, name) for one in met) for name in ("per_second", "p50_ms", "late_ms"))
-        told = [f"{number:.1f}" for number in (p50, goal.found, goal.least, goal.aim, late)]
-        rows.append([goal.label.removeprefix(_WAIT), f"{rate:,.0f}", *told])
+    for key, met in paced.items():
+        p50, p99, late = (f"{median(getattr(one, name) for one in met):.1f}" for name in names)
+        rate = f"{median(one.per_second for one in met):,.0f}"
+        rows.append([rivals[key].label, rate, p50, p99, *bounds.get(key, ["", ""]), late])
     return rows
 
 
