@@ -26,6 +26,8 @@ READY_SECONDS = 60.0
 STOP_MARGIN_SECONDS = 5.0
 # A process that cannot live is started so often and no more.
 WATCH_SECONDS = 0.5
+# A server that does not start, on a full disk say, is not asked to all the time.
+AGAIN_SECONDS = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,8 +95,9 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
             _wait_until_ready(settings, children.values())
             greeting.greet(settings.url, settings.local_url, key)
             while True:
-                if owned:
-                    owned.revive()
+                for said in owned.revive() if owned else ():
+                    print(f"huoma: {said}\nhuoma: trying again in {AGAIN_SECONDS:.0f} s.", file=sys.stderr)
+                    time.sleep(AGAIN_SECONDS)
                 for name, child in children.items():
                     if child.poll() is not None:
                         print(

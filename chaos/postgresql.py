@@ -1,4 +1,4 @@
-"""Break PostgreSQL: killed, paused. Scans must not notice, and the API must say so at once."""
+"""Break PostgreSQL: killed, paused, out of disk. Scans must not notice, and the API must say so at once."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ from typing import Final
 
 from bench import cpu
 from bench.loopback import MadeCode, Service, running_service
+from chaos import disk
 from chaos.asking import asking, told, wait_of
 from chaos.fault import Effort, Fault, Say
 from chaos.judging import judge
@@ -47,6 +48,19 @@ async def paused(service: Service, effort: Effort) -> Row:
 
     said = f"SIGSTOP to all its processes, and SIGCONT {effort.seconds:.0f} s later"
     return await _row(service, "PostgreSQL is paused", said, effort, breaking)
+
+
+async def disk_filled(service: Service, effort: Effort) -> Row:
+    """Leave no room for its files: PostgreSQL ends at its next write, and starts when there is room again."""
+
+    def breaking(_: MadeCode) -> None:
+        with disk.full(service.servers.postgres):
+            time.sleep(effort.seconds)
+        assert service.servers.postgres.pid is None, "PostgreSQL goes on without a disk"
+        service.servers.postgres.start()
+
+    said = f"no file of its may grow for {effort.seconds:.0f} s, so that it ends at its next write; then a start"
+    return await _row(service, "The disk of PostgreSQL is full", said, effort, breaking)
 
 
 @contextmanager
@@ -94,7 +108,7 @@ async def _row(
 def _inject(effort: Effort, say: Say) -> Sequence[Row]:
     rows = []
     with running_service(workers=2) as service:
-        for one in (killed, paused):
+        for one in (killed, paused, disk_filled):
             say(one.__name__)
             rows.append(asyncio.run(one(service, effort)))
     return rows

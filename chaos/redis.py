@@ -1,4 +1,4 @@
-"""Break Redis: killed, paused, cut off in the middle of replies, emptied."""
+"""Break Redis: killed, paused, out of memory or disk, cut off in the middle of replies, emptied."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import redis
 
 from bench.loopback import MadeCode, Service, running_service
+from chaos import disk
 from chaos.fault import Effort, Fault, Say
 from chaos.judging import judge, until_drained
 from chaos.load import under_load
@@ -89,6 +90,19 @@ async def filled(service: Service, effort: Effort) -> Row:
     return await _row(service, "Redis is full", said, effort, breaking)
 
 
+async def disk_filled(service: Service, effort: Effort) -> Row:
+    """Leave no room for the append-only file: Redis ends at its next write, and starts when there is room again."""
+
+    def breaking(_: MadeCode) -> None:
+        with disk.full(service.servers.redis):
+            time.sleep(effort.seconds)
+        assert service.servers.redis.pid is None, "Redis goes on without a disk"
+        service.servers.redis.start()
+
+    said = f"no file of its may grow for {effort.seconds:.0f} s, so that it ends at its next write; then a start"
+    return await _row(service, "The disk of Redis is full", said, effort, breaking)
+
+
 async def emptied(service: Service, effort: Effort, proxy: Proxy) -> Row:
     """Let Redis come back with nothing, when all that it had was recorded; web processes must use the proxy."""
 
@@ -148,7 +162,7 @@ async def _row(service: Service, fault: str, injected: str, effort: Effort, brea
 def _inject(effort: Effort, say: Say) -> Sequence[Row]:
     rows = []
     with running_service(workers=2) as service:
-        for one in (killed, paused, filled):
+        for one in (killed, paused, filled, disk_filled):
             say(one.__name__)
             rows.append(asyncio.run(one(service, effort)))
     return rows

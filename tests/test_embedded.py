@@ -162,6 +162,25 @@ def test_each_server_can_be_killed_and_started_again_at_the_same_address(embedde
     assert remembered(before) == ("kept", "kept")
 
 
+def test_what_cannot_be_revived_keeps_nothing_else_down_and_comes_back_later(place: Path) -> None:
+    with EmbeddedServers(place) as embedded:
+        remember(embedded.servers, "kept")
+        embedded.postgres.kill()
+        embedded.redis.kill()
+        log = next(path for path in place.joinpath("redis", "data").rglob("*.aof") if path.stat().st_size)
+        kept = log.read_bytes()
+        log.write_bytes(b"no commands")
+
+        [said] = embedded.revive()
+
+        assert "Redis" in said
+        assert embedded.postgres.pid
+        assert not embedded.redis.pid
+        log.write_bytes(kept)
+        assert embedded.revive() == []
+        assert remembered(embedded.servers) == ("kept", "kept")
+
+
 def test_servers_started_in_a_thread_outlive_it(place: Path) -> None:
     redis = RedisServer(place / "redis")
     thread = threading.Thread(target=redis.start)

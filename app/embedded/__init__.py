@@ -73,13 +73,18 @@ class EmbeddedServers:
             self._cleanup = started.pop_all()
         return self.servers
 
-    def revive(self) -> None:
-        """Start again what has died since, on the data it had; harmless when both run.
+    def revive(self) -> list[str]:
+        """Start again what has died since, on the data it had; say what did not come up, which the next time it may.
 
-        Raises: ServerFailedError.
+        Cost: nothing when both run.
         """
+        said = []
         for server in (self.postgres, self.redis):
-            server.start()
+            try:
+                server.start()
+            except (ServerFailedError, OSError) as error:
+                said.append(f"{server.name}: {error}")
+        return said
 
     def stop(self) -> None:
         """Stop what was started, in reverse order, each in its own orderly way; harmless when nothing runs."""

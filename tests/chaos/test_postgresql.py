@@ -20,7 +20,7 @@ def service() -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.parametrize("fault", [postgresql.killed, postgresql.paused])
+@pytest.mark.parametrize("fault", [postgresql.killed, postgresql.paused, postgresql.disk_filled])
 async def test_scans_do_not_notice_and_the_api_says_so_at_once(
     service: Service, fault: Callable[[Service, Effort], Awaitable[Row]]
 ) -> None:

@@ -51,6 +51,12 @@ async def test_a_full_redis_gives_nothing_and_loses_nothing(service: Service) ->
     assert row.told["unavailable"] > 0
 
 
+async def test_a_redis_whose_disk_is_full_ends_and_loses_nothing(service: Service) -> None:
+    row = await redis.disk_filled(service, SHORT)
+    prove(row)
+    assert row.told["unavailable"] > 0
+
+
 async def test_replies_that_end_in_the_middle_count_nobody_twice(service: Service, proxy: Proxy) -> None:
     prove(await redis.cut(service, SHORT, proxy))
 
