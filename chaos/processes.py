@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ EVENTS_AN_ENTRY: Final = 64
 # What a backlog may cost a worker beyond what it takes when idle: a slice, and the rows of one transaction.
 WORKER_BYTES: Final = 300 * 2**20
 _LOOK_SECONDS: Final = 0.05
+_WATCHED: Final = re.compile(r"^tfd:\s*(\d+)", re.MULTILINE)
 
 
 async def workers_killed(service: Service, effort: Effort) -> Row:
@@ -56,11 +58,11 @@ async def web_killed(service: Service, effort: Effort) -> Row:
     def breaking(_: MadeCode) -> None:
         chance = random.Random()
         for _number in range(times):
-            os.kill(chance.choice(web_processes(service)), signal.SIGKILL)
             time.sleep(chance.uniform(*BETWEEN_SECONDS))
-            _until(lambda: len(web_processes(service)) == service.settings.workers)
+            os.kill(chance.choice(web_processes(service)), signal.SIGKILL)
+            _until(lambda: _all_serve(service))
 
-    said = f"`kill -9` to one of two, {times} times at random moments"
+    said = f"`kill -9` to one of two, {times} times at random moments at which both served"
     row = await _row(service, "Web processes are killed", said, effort, breaking)
     # Who was being answered by it asks again; there is nobody to answer him.
     return replace(row, broken=tuple(what for what in row.broken if "requests failed" not in what))
@@ -132,6 +134,25 @@ def web_processes(service: Service) -> list[int]:
             if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
                 found.append(int(child))
     return found
+
+
+def serves(pid: int) -> bool:
+    """Tell whether a web process takes newcomers: its event loop watches a socket that listens."""
+    folder = Path(f"/proc/{pid}")
+    # Source: proc(5), /proc/pid/net/tcp: the fourth field is the state, 0A when it listens, the tenth the inode.
+    rows = [line.split() for line in (folder / "net" / "tcp").read_text().splitlines()[1:]]
+    listening = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
+    watched: set[str] = set()
+    for file in (folder / "fd").iterdir():
+        if str(file.readlink()) == "anon_inode:[eventpoll]":
+            watched |= set(_WATCHED.findall((folder / "fdinfo" / file.name).read_text()))
+    return any(str((folder / "fd" / number).readlink()) in listening for number in watched)
+
+
+def _all_serve(service: Service) -> bool:
+    with suppress(OSError):
+        return sum(map(serves, web_processes(service))) == service.settings.workers
+    return False
 
 
 def _until(holds: Callable[[], bool]) -> None:
