@@ -8,10 +8,11 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
-from starlette.types import Message, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Stop when nobody may be left to listen; stop when others listen on the same socket.
 STOP: Final = signal.SIGTERM
@@ -64,6 +65,26 @@ class Leaving:
         if not self.begun:
             turn_away()
         self._begin(loop)
+
+
+class Mortal:
+    """Be an application until it has shut down, and let go of it: servers keep theirs until the process ends.
+
+    What is never let go of, libraries complain about as leaked.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app: ASGIApp | None = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass on what the server asks."""
+        assert self._app is not None
+        return self._live(scope, receive, send) if scope["type"] == "lifespan" else self._app(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._app is not None
+        await self._app(scope, receive, send)
+        self._app = None
 
 
 def turn_away() -> None:

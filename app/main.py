@@ -15,7 +15,7 @@ from app import telemetry
 from app.counters.wire import Wire
 from app.domain.token import Signer
 from app.embedded import launch
-from app.leaving import NOW, Leaving
+from app.leaving import NOW, Leaving, Mortal
 from app.parts import build_parts, utc_now
 from app.qr.reader import Reader
 from app.services.batching import Batcher
@@ -85,7 +85,7 @@ class Web:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def from_environment() -> Web:
+def from_environment() -> ASGIApp:
     """Build the application as servers want it: a factory without arguments."""
     parent = multiprocessing.parent_process()
     if parent and parent.pid:
@@ -98,4 +98,4 @@ def from_environment() -> Web:
     # What is here stays, and a scan leaves no circles behind: looking for some seldom costs memory, not latency.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    return web
+    return Mortal(web)

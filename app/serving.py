@@ -15,7 +15,7 @@ from app.guarding import HEAD_BYTES_MAX
 from app.settings import PREFIX, Server, Settings
 
 if TYPE_CHECKING:
-    from app.main import Web
+    from starlette.types import ASGIApp
 
 APPLICATION: Final = "app.main:from_environment"
 BACKLOG: Final = 2048
@@ -105,6 +105,7 @@ def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
     config = Config(
         APPLICATION,
         factory=True,
+        interface="asgi3",
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
@@ -158,7 +159,7 @@ def _serve_with_granian(settings: Settings, listener: socket.socket) -> None:
     server.serve(target_loader=partial(application, server.ready), wrap_loader=False)
 
 
-def application(ready: Event) -> "Web":
+def application(ready: Event) -> "ASGIApp":
     """Build the application in a process of granian's, which would look for it in the current directory first."""
     from app.main import from_environment
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -169,11 +170,13 @@ def test_a_process_that_stands_still_is_replaced_too(service: Service) -> None:
     service.wait_until_ready()
 
 
-def test_one_of_two_services_stops_and_no_request_fails(service: Service) -> None:
+def test_one_of_two_services_stops_and_no_request_fails(service: Service, tmp_path: Path) -> None:
     _, slug = make_code(service, "poster", [1_000_000])
     other = free_port()
     environment = {**service.environment, "HUOMA_PORT": str(other)}
-    stopping = subprocess.Popen([sys.executable, "-m", "app.cli", "serve"], env=environment)
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "app.cli", "serve"]
+        stopping = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     said: list[int] = []
 
     async def ready(client: httpx.AsyncClient, port: int) -> bool:
@@ -208,3 +211,5 @@ def test_one_of_two_services_stops_and_no_request_fails(service: Service) -> Non
     assert met.failures == []
     assert said[-1] == 503, "it says that it is to stop while it still answers"
     assert stopping.returncode == 0
+    printed = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in printed if not line.startswith("{")] == [], "libraries do not complain of what is left"
