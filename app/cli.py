@@ -96,15 +96,14 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
             greeting.greet(settings.url, settings.local_url, key)
             while True:
                 for said in owned.revive() if owned else ():
-                    print(f"huoma: {said}\nhuoma: trying again in {AGAIN_SECONDS:.0f} s.", file=sys.stderr)
-                    time.sleep(AGAIN_SECONDS)
+                    print(f"huoma: {said}", file=sys.stderr)
                 for name, child in children.items():
                     if child.poll() is not None:
                         print(
                             f"huoma: {name} ended by itself ({child.returncode}); starting it again.", file=sys.stderr
                         )
                         children[name] = started.enter_context(_child(name, settings))
-                time.sleep(WATCH_SECONDS)
+                time.sleep(WATCH_SECONDS if owned is None or owned.whole else AGAIN_SECONDS)
         except KeyboardInterrupt:
             return 0
 

@@ -1,20 +1,33 @@
 """Look after several processes of uvicorn's, and replace them one after another when told to (SIGHUP)."""
 
+import logging
 import os
 import signal
 import socket
 import threading
 
 from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from app.leaving import HAND_OVER, SUCCESSOR_SECONDS
 from app.telemetry import say
 
 
+class _Heard(Process):
+    """Be one process, whose end is heard at once by whoever waits for a sign of life."""
+
+    def start(self) -> None:
+        """Start it."""
+        super().start()
+        # Were the child's end of the line open here, too, the line would stay open when the child is gone.
+        self.child_conn.close()
+
+
 class Uvicorns(Multiprocess):
     """Keep as many processes as the configuration says, all listening on one socket that is open here, too.
 
+    One that dies, or gives no sign of life for as long as a start may take, is followed by another.
     On SIGHUP each is replaced: the next one begins when a new one serves and the old one has left. If a new one does
     not come about, all stays as it is. An old one that does not leave within `leave_seconds` is killed.
     """
@@ -26,11 +39,28 @@ class Uvicorns(Multiprocess):
             # Also while processes are replaced. In a thread: a handler must not wait for a lock that it broke into.
             signal.signal(number, lambda *_: threading.Thread(target=self.should_exit.set).start())
 
+    def init_processes(self) -> None:
+        """Start them all."""
+        self.processes = [self._started() for _ in range(self.processes_num)]
+
+    def keep_subprocess_alive(self) -> None:
+        """Look at each once."""
+        for index, old in enumerate(self.processes):
+            if self.should_exit.is_set() or old.is_alive(self.config.timeout_worker_healthcheck):
+                continue
+            old.kill()
+            old.join()
+            say("web_process_ended", level=logging.ERROR, process=old.pid, status=old.exitcode)
+            if old.exitcode == STARTUP_FAILURE:
+                # The next would not start, either.
+                self.should_exit.set()
+            elif not self.should_exit.is_set():
+                self.processes[index] = self._started()
+
     def restart_all(self) -> None:
         """Replace each process in turn."""
         for index, old in enumerate(self.processes):
-            new = Process(self.config, self.sockets)
-            new.start()
+            new = self._started()
             if not new.wait_until_ready(SUCCESSOR_SECONDS, self.should_exit):
                 new.kill()
                 new.join()
@@ -46,3 +76,8 @@ class Uvicorns(Multiprocess):
                 old.process.kill()
                 old.process.join()
             say("web_process_replaced", process=old.pid, by=new.pid)
+
+    def _started(self) -> Process:
+        process = _Heard(self.config, self.sockets)
+        process.start()
+        return process

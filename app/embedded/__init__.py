@@ -5,6 +5,7 @@ Law: a data directory has one owner at a time, and no server outlives its owner.
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,18 +74,23 @@ class EmbeddedServers:
             self._cleanup = started.pop_all()
         return self.servers
 
-    def revive(self) -> list[str]:
-        """Start again what has died since, on the data it had; say what did not come up, which the next time it may.
+    @property
+    def whole(self) -> bool:
+        """Tell whether both run."""
+        return None not in (self.postgres.pid, self.redis.pid)
+
+    def revive(self) -> Iterator[str]:
+        """Start again what has died since, on the data it had; say so, and what did not come up: the next time it may.
 
         Cost: nothing when both run.
         """
-        said = []
         for server in (self.postgres, self.redis):
-            try:
-                server.start()
-            except (ServerFailedError, OSError) as error:
-                said.append(f"{server.name}: {error}")
-        return said
+            if server.pid is None:
+                yield f"{server.name} ended by itself; starting it again."
+                try:
+                    server.start()
+                except (ServerFailedError, OSError) as error:
+                    yield f"{server.name}: {error}"
 
     def stop(self) -> None:
         """Stop what was started, in reverse order, each in its own orderly way; harmless when nothing runs."""

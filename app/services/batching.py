@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.counters.claims import Answer, Ask, Block, settle
 from app.counters.wire import Wire
@@ -67,17 +68,21 @@ class Batcher:
         self._redis = redis
         self._clock = clock
         self._lanes: dict[WorkspaceId, _Lane] = {}
+        # Whose last round trip was not answered in time.
+        self._silent: set[WorkspaceId] = set()
 
     async def ask(self, entry: Entry, proposal: Proposal | None, ask: Ask) -> Answer:
         """Settle one ask together with all that are waiting in the same workspace.
 
         Cost: one round trip, shared.
-        Raises: CountersAway.
+        Raises: CountersAway — at once while somebody finds out whether a Redis that fell silent is back.
         """
         workspace = entry.code.workspace_id
         lane = self._lanes.get(workspace)
         if lane is None:
             lane = self._lanes[workspace] = _Lane(workspace)
+        elif workspace in self._silent:
+            raise CountersAway
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size == BATCH:
             if len(lane.waiting) == WAITING_MAX:
@@ -118,7 +123,10 @@ class Batcher:
                     for zone in zones:
                         same = [group for group in groups if group.entry.code.time_zone == zone]
                         await self._settle(lane.workspace, zone, same)
+                    self._silent.discard(lane.workspace)
                 except Exception as error:  # noqa: BLE001  # Those who wait are told, and they say it.
+                    if isinstance(error.__cause__, TimeoutError | RedisTimeoutError):
+                        self._silent.add(lane.workspace)
                     # Whoever queued meanwhile would only wait for the same silence.
                     _fail([batch, *lane.waiting], error)
                     lane.waiting.clear()

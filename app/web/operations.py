@@ -53,14 +53,14 @@ class Readier:
     async def ask(self) -> tuple[bool, Readiness]:
         """Ask both servers. Cost: one round trip each, and now and then what `Watcher.look` costs."""
         answers = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
-        behind = await self.behind() if set(answers.values()) == {"up"} else None
+        behind = await self.behind() if answers["redis"] == "up" else None
         self._met |= {name for name, state in answers.items() if state == "up"}
         return self._met == answers.keys() and not self._leaving(), Readiness.model_validate(
             {**answers, "behind": behind}
         )
 
     async def behind(self) -> Waiting | None:
-        """Tell how far the record is behind; None when a server cannot be asked."""
+        """Tell how far the record is behind; None when nobody can tell."""
         try:
             told = await self._watcher.behind()
         except (CountersAway, StoreAway):
@@ -120,7 +120,7 @@ async def readyz(readier: Annotated[Readier, Depends(_readier)], response: Respo
 )
 async def metrics(readier: Annotated[Readier, Depends(_readier)]) -> Response:
     """Show every metric of every web process here, in the text format of Prometheus."""
-    # Sets its gauges; while a server is away, they stay as they were.
+    # Sets its gauges.
     await readier.behind()
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

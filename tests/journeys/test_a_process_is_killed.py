@@ -3,13 +3,17 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
 
+from app import serving
+from app.embedded.locks import until
 from tests.running import PHONE, Service, Visited, make_code, running_service, server_folder, visit, web_processes
 
 
@@ -117,10 +121,77 @@ def test_web_processes_are_killed_and_others_go_on(service: Service) -> None:
     check(service, code, asyncio.run(story()), LIMITS)
 
 
+def test_a_web_process_that_dies_while_it_starts_is_followed_by_another_at_once(service: Service) -> None:
+    """Being asked for a sign of life when it dies, it is waited for no longer."""
+    for _ in range(3):
+        before = set(web_processes(service))
+        for process in before:
+            os.kill(process, signal.SIGKILL)
+        assert until(partial(_others, service, before), 10)
+        # Long enough to be asked, too short to answer.
+        time.sleep(0.8)
+    began = time.monotonic()
+    service.wait_until_ready()
+    assert until(lambda: len(web_processes(service)) == 2, 20)
+    assert time.monotonic() - began < serving.START_SECONDS
+
+
+def test_who_asks_while_redis_is_silent_is_told_at_once_but_for_a_few(service: Service) -> None:
+    _, slug = make_code(service, "poster", LIMITS)
+    asyncio.run(_warm(service, slug))
+    headers = {"User-Agent": PHONE, "Connection": "close"}
+
+    async def told(visitor: httpx.AsyncClient, after: float) -> float:
+        await asyncio.sleep(after)
+        began = time.monotonic()
+        assert (await visitor.get(f"/{slug}")).headers["x-huoma-outcome"] == "unavailable"
+        return time.monotonic() - began
+
+    async def story() -> list[float]:
+        async with httpx.AsyncClient(base_url=service.url, headers=headers, trust_env=False, timeout=20) as visitor:
+            # By then every process has waited in vain.
+            await asyncio.gather(*(told(visitor, 0.0) for _ in range(20)))
+            return await asyncio.gather(*(told(visitor, 0.05 * number) for number in range(60)))
+
+    redis = service.servers.redis.pid
+    assert redis
+    os.kill(redis, signal.SIGSTOP)
+    try:
+        took = asyncio.run(story())
+    finally:
+        os.kill(redis, signal.SIGCONT)
+    assert sum(one < 0.3 for one in took) > 40, sorted(took)
+
+
+def test_who_watches_sees_what_waits_while_postgresql_is_away(service: Service) -> None:
+    _, slug = make_code(service, "poster", LIMITS)
+    asyncio.run(_warm(service, slug))
+    with httpx.Client(base_url=service.url, headers={"User-Agent": PHONE}, trust_env=False) as visitor:
+        # Every process has met the workspace, and shows what it saw then for some seconds.
+        for _ in range(20):
+            visitor.get("/metrics", headers={"Connection": "close"})
+        service.servers.postgres.kill()
+        try:
+            assert visitor.get(f"/{slug}").headers["x-huoma-outcome"] == "claimed"
+
+            def told() -> bool:
+                behind = visitor.get("/readyz", headers={"Connection": "close"}).json()["behind"]
+                return behind is not None and behind["entries"] > 0 and behind["seconds"] > 0
+
+            assert until(told, 20)
+        finally:
+            service.servers.postgres.start()
+    service.wait_until_drained()
+
+
 def test_everything_stops_in_order_when_asked(service: Service) -> None:
     assert service.stop("serve") == 0
     assert service.stop("worker") == 0
     assert service.run("verify").returncode == 0
+
+
+def _others(service: Service, before: set[int]) -> bool:
+    return bool(set(web_processes(service)) - before)
 
 
 async def _warm(service: Service, slug: str) -> None:
