@@ -26,7 +26,7 @@ READY_SECONDS = 60.0
 STOP_MARGIN_SECONDS = 5.0
 # A process that cannot live is started so often and no more.
 WATCH_SECONDS = 0.5
-# A server that does not start, on a full disk say, is not asked to all the time.
+# A server that does not live, on a full disk say, is not started all the time.
 AGAIN_SECONDS = 5.0
 
 
@@ -94,16 +94,19 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
             children = {name: started.enter_context(_child(name, settings)) for name in ("worker", "serve")}
             _wait_until_ready(settings, children.values())
             greeting.greet(settings.url, settings.local_url, key)
+            again = 0.0
             while True:
-                for said in owned.revive() if owned else ():
-                    print(f"huoma: {said}", file=sys.stderr)
+                if owned and not owned.whole and time.monotonic() >= again:
+                    for said in owned.revive():
+                        print(f"huoma: {said}", file=sys.stderr)
+                    again = time.monotonic() + AGAIN_SECONDS
                 for name, child in children.items():
                     if child.poll() is not None:
                         print(
                             f"huoma: {name} ended by itself ({child.returncode}); starting it again.", file=sys.stderr
                         )
                         children[name] = started.enter_context(_child(name, settings))
-                time.sleep(WATCH_SECONDS if owned is None or owned.whole else AGAIN_SECONDS)
+                time.sleep(WATCH_SECONDS)
         except KeyboardInterrupt:
             return 0
 

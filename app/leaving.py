@@ -8,7 +8,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
@@ -73,18 +72,18 @@ class Mortal:
     What is never let go of, libraries complain about as leaked.
     """
 
+    # granian keeps a copy of what an application without slots knows.
+    __slots__ = ("_app",)
+
     def __init__(self, app: ASGIApp) -> None:
         self._app: ASGIApp | None = app
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what the server asks."""
         assert self._app is not None
-        return self._live(scope, receive, send) if scope["type"] == "lifespan" else self._app(scope, receive, send)
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._app is not None
         await self._app(scope, receive, send)
-        self._app = None
+        if scope["type"] == "lifespan":
+            self._app = None
 
 
 def turn_away() -> None:

@@ -105,7 +105,6 @@ def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
     config = Config(
         APPLICATION,
         factory=True,
-        interface="asgi3",
         host=settings.host,
         port=settings.port,
         workers=settings.workers,

@@ -14,16 +14,6 @@ from app.leaving import HAND_OVER, SUCCESSOR_SECONDS
 from app.telemetry import say
 
 
-class _Heard(Process):
-    """Be one process, whose end is heard at once by whoever waits for a sign of life."""
-
-    def start(self) -> None:
-        """Start it."""
-        super().start()
-        # Were the child's end of the line open here, too, the line would stay open when the child is gone.
-        self.child_conn.close()
-
-
 class Uvicorns(Multiprocess):
     """Keep as many processes as the configuration says, all listening on one socket that is open here, too.
 
@@ -57,6 +47,11 @@ class Uvicorns(Multiprocess):
             elif not self.should_exit.is_set():
                 self.processes[index] = self._started()
 
+    def handle_ttin(self) -> None:
+        """Keep one more."""
+        self.processes_num += 1
+        self.processes.append(self._started())
+
     def restart_all(self) -> None:
         """Replace each process in turn."""
         for index, old in enumerate(self.processes):
@@ -78,6 +73,9 @@ class Uvicorns(Multiprocess):
             say("web_process_replaced", process=old.pid, by=new.pid)
 
     def _started(self) -> Process:
-        process = _Heard(self.config, self.sockets)
+        # No class of ours: it would travel to the child by its name, which another version may not know.
+        process = Process(self.config, self.sockets)
         process.start()
+        # Were its end of the line open here, too, nobody would hear that it died while it is asked for a sign of life.
+        process.child_conn.close()
         return process

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.embedded.server import Server
@@ -23,7 +23,9 @@ def full(server: Server) -> Iterator[None]:
         yield
     finally:
         for pid in family & cpu.family(server.pid or 0):
-            _bound(pid, "unlimited")
+            # It may end just now.
+            with suppress(OSError, subprocess.CalledProcessError):
+                _bound(pid, "unlimited")
 
 
 def _bound(pid: int, size: str) -> None:

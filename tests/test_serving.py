@@ -4,8 +4,11 @@ import resource
 from collections.abc import Iterator
 
 import pytest
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
 
 from app import serving
+from app.leaving import Mortal
 from app.settings import Server, Settings
 
 
@@ -28,3 +31,14 @@ def test_a_server_is_named_or_refused_with_the_names_there_are() -> None:
     assert Settings.read({"HUOMA_SERVER": "granian"}).server is Server.GRANIAN
     with pytest.raises(ValueError, match="HUOMA_SERVER='gunicorn' cannot be read as uvicorn, granian"):
         Settings.read({"HUOMA_SERVER": "gunicorn"})
+
+
+def test_a_parent_of_any_version_knows_how_to_call_the_application() -> None:
+    """On SIGHUP the processes of a new version are told by the old one how they are served."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        pass
+
+    config = Config(Mortal(app))
+    config.load()
+    assert config.interface == "asgi3"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ClusterError, ResponseError
 
 from app.counters import keys
 from app.counters.scripts import FORGET, KEEP, SET_ASIDE
@@ -131,6 +132,10 @@ async def waiting(redis: Redis, workspaces: Sequence[WorkspaceId]) -> list[Waiti
                     pipe.execute_command("XRANGE", keys.events(workspace), "-", "+", "COUNT", 1, NEVER_DECODE=True)
                     pipe.xlen(keys.unreadable(workspace))
                 told = await pipe.execute(raise_on_error=False)
+            for one in told:
+                # A key that is no stream says nothing of the others; a server that is away does.
+                if isinstance(one, Exception) and (isinstance(one, ClusterError) or not isinstance(one, ResponseError)):
+                    raise one
         found += [_waiting(*told[3 * i : 3 * i + 3]) for i in range(len(some))]
     return found
 

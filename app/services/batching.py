@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from redis.asyncio import Redis
@@ -26,6 +26,9 @@ from app.telemetry import BATCH_SIZE
 BATCH: Final = 256
 # More batches than this waiting means that Redis is not answering: saying so at once is better than a long queue.
 WAITING_MAX: Final = 32
+# So long after a reply did not come in time, one finds out whether Redis is back, and nobody waits with him.
+SILENT_FOR: Final = timedelta(seconds=3)
+LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -68,8 +71,8 @@ class Batcher:
         self._redis = redis
         self._clock = clock
         self._lanes: dict[WorkspaceId, _Lane] = {}
-        # Whose last round trip was not answered in time.
-        self._silent: set[WorkspaceId] = set()
+        # Whose last round trip was not answered in time, and when that was known.
+        self._silent: dict[WorkspaceId, datetime] = {}
 
     async def ask(self, entry: Entry, proposal: Proposal | None, ask: Ask) -> Answer:
         """Settle one ask together with all that are waiting in the same workspace.
@@ -81,7 +84,7 @@ class Batcher:
         lane = self._lanes.get(workspace)
         if lane is None:
             lane = self._lanes[workspace] = _Lane(workspace)
-        elif workspace in self._silent:
+        elif self._silent and self._clock() - self._silent.get(workspace, LONG_AGO) < SILENT_FOR:
             raise CountersAway
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size == BATCH:
@@ -123,10 +126,10 @@ class Batcher:
                     for zone in zones:
                         same = [group for group in groups if group.entry.code.time_zone == zone]
                         await self._settle(lane.workspace, zone, same)
-                    self._silent.discard(lane.workspace)
+                    self._silent.pop(lane.workspace, None)
                 except Exception as error:  # noqa: BLE001  # Those who wait are told, and they say it.
                     if isinstance(error.__cause__, TimeoutError | RedisTimeoutError):
-                        self._silent.add(lane.workspace)
+                        self._note_silence(lane.workspace)
                     # Whoever queued meanwhile would only wait for the same silence.
                     _fail([batch, *lane.waiting], error)
                     lane.waiting.clear()
@@ -134,6 +137,11 @@ class Batcher:
             # Lanes of workspaces nobody scans are dropped, so that their number stays that of the busy ones.
             lane.running = None
             del self._lanes[lane.workspace]
+
+    def _note_silence(self, workspace: WorkspaceId) -> None:
+        now = self._clock()
+        self._silent = {one: since for one, since in self._silent.items() if now - since < SILENT_FOR}
+        self._silent[workspace] = now
 
     async def _settle(self, workspace: WorkspaceId, zone: str, groups: Sequence[_Group]) -> None:
         now = self._clock()

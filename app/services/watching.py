@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -48,27 +49,22 @@ class Watcher:
         self._looking = asyncio.Lock()
         self._workspaces: Sequence[WorkspaceId] = ()
 
-    async def behind(self) -> Behind:
-        """Tell how far the record is behind, as of a few seconds ago at most. Raises: StoreAway, CountersAway."""
+    async def behind(self, *, store_away: bool = False) -> Behind:
+        """Tell how far the record is behind, as of a few seconds ago at most. Raises: as `look`."""
         async with self._looking:
-            now = self._clock()
-            if self._kept is None or now - self._kept[0] >= _KEPT:
-                self._kept = now, await self.look()
+            if self._kept is None or self._clock() - self._kept[0] >= _KEPT:
+                found = await self.look(store_away=store_away)
+                self._kept = self._clock(), found
             return self._kept[1]
 
-    async def look(self) -> Behind:
+    async def look(self, *, store_away: bool = False) -> Behind:
         """Look now; while PostgreSQL is away, at the workspaces that it last named: it is then that most waits.
 
+        Shapes: `store_away` when that is known, so that nobody waits to learn it.
         Raises: StoreAway — it never named any; CountersAway — nobody knows, and metrics say so.
         Cost: one query, and one Redis round trip for each 500 workspaces.
         """
-        try:
-            async with self._database.reading() as connection:
-                self._workspaces = await records.list_workspaces(connection)
-        except StoreAway:
-            if not self._workspaces:
-                raise
-        workspaces = self._workspaces
+        workspaces = self._workspaces = await self._named(store_away=store_away)
         try:
             waiting = await stream.waiting(self._redis, workspaces)
         except CountersAway:
@@ -88,3 +84,13 @@ class Watcher:
         LAG.set(found.seconds)
         UNREADABLE.set(found.unreadable)
         return found
+
+    async def _named(self, *, store_away: bool) -> Sequence[WorkspaceId]:
+        """Name the workspaces, those that were last named while nobody else can be asked. Raises: StoreAway."""
+        if not store_away:
+            with suppress(StoreAway):
+                async with self._database.reading() as connection:
+                    return await records.list_workspaces(connection)
+        if not self._workspaces:
+            raise StoreAway
+        return self._workspaces

@@ -53,16 +53,17 @@ class Readier:
     async def ask(self) -> tuple[bool, Readiness]:
         """Ask both servers. Cost: one round trip each, and now and then what `Watcher.look` costs."""
         answers = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
-        behind = await self.behind() if answers["redis"] == "up" else None
+        store_away = answers["postgresql"] == "away"
+        behind = await self.behind(store_away=store_away) if answers["redis"] == "up" else None
         self._met |= {name for name, state in answers.items() if state == "up"}
         return self._met == answers.keys() and not self._leaving(), Readiness.model_validate(
             {**answers, "behind": behind}
         )
 
-    async def behind(self) -> Waiting | None:
+    async def behind(self, *, store_away: bool = False) -> Waiting | None:
         """Tell how far the record is behind; None when nobody can tell."""
         try:
-            told = await self._watcher.behind()
+            told = await self._watcher.behind(store_away=store_away)
         except (CountersAway, StoreAway):
             return None
         return Waiting(entries=told.entries, seconds=round(told.seconds, 1), unreadable=told.unreadable)

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.counters import audit, keys
+from app.counters import audit, keys, stream
 from app.counters.scripts import Script
 from app.counters.server import connect
 from app.counters.wire import Wire
@@ -159,6 +159,8 @@ async def test_a_master_that_is_away_keeps_nobody_from_the_others(many: Many, re
     assert here
     with paused(master):
         assert await audit.unsettled(redis, workspaces, 5) == here
+        with pytest.raises(CountersAway):
+            await stream.waiting(redis, workspaces)
 
 
 async def eventually(way: Redis | Wire, key: str) -> int:

@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from app import serving
 from app.embedded.locks import until
+from chaos.postgresql import stopped
+from chaos.processes import serves
 from tests.running import PHONE, Service, Visited, make_code, running_service, server_folder, visit, web_processes
 
 
@@ -132,7 +135,7 @@ def test_a_web_process_that_dies_while_it_starts_is_followed_by_another_at_once(
         time.sleep(0.8)
     began = time.monotonic()
     service.wait_until_ready()
-    assert until(lambda: len(web_processes(service)) == 2, 20)
+    assert until(lambda: len([one for one in web_processes(service) if serves(one)]) == 2, serving.START_SECONDS)
     assert time.monotonic() - began < serving.START_SECONDS
 
 
@@ -160,7 +163,8 @@ def test_who_asks_while_redis_is_silent_is_told_at_once_but_for_a_few(service: S
         took = asyncio.run(story())
     finally:
         os.kill(redis, signal.SIGCONT)
-    assert sum(one < 0.3 for one in took) > 40, sorted(took)
+    # One a second in each of two processes waits; the rest is for a busy machine.
+    assert sum(one < 0.3 for one in took) > 40, [round(one, 2) for one in took]
 
 
 def test_who_watches_sees_what_waits_while_postgresql_is_away(service: Service) -> None:
@@ -182,6 +186,20 @@ def test_who_watches_sees_what_waits_while_postgresql_is_away(service: Service) 
         finally:
             service.servers.postgres.start()
     service.wait_until_drained()
+
+
+def test_who_asks_whether_it_is_ready_waits_once_while_postgresql_is_silent(service: Service) -> None:
+    took = []
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=20) as balancer, stopped(cast("Any", service)):
+        for _ in range(4):
+            began = time.monotonic()
+            assert balancer.get("/readyz").json()["postgresql"] == "away"
+            took.append(time.monotonic() - began)
+            # What was told of the backlog is old by then.
+            time.sleep(2.6)
+    # HUOMA_DATABASE_CONNECT_SECONDS, and what a busy machine adds.
+    assert max(took) < 3.5, took
+    service.wait_until_ready()
 
 
 def test_everything_stops_in_order_when_asked(service: Service) -> None:
