@@ -37,8 +37,10 @@ async def _work(parts: Parts, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             if not looked:
-                await reread(parts)
-                looked = True
+                # Nobody's events wait for what could not be recorded before: where one server is away, others are not.
+                with contextlib.suppress(CountersAway, StoreAway):
+                    await reread(parts)
+                    looked = True
             busy = await one_round(parts)
         except (CountersAway, StoreAway) as error:
             telemetry.say("worker_waits_for_a_server", level=logging.WARNING, which=type(error).__name__)
