@@ -1,6 +1,7 @@
 """Fill a disk: refuse running servers whatever a file of theirs would grow by."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,8 +10,24 @@ from app.embedded.server import Server
 from bench import cpu
 
 
+def fill(server: Server, seconds: float) -> None:
+    """Leave a server no room for so long, and start it when there is room again.
+
+    Raises: AssertionError — it went on without.
+    """
+    with _full(server):
+        time.sleep(seconds)
+    assert server.pid is None, f"{server.name} goes on without a disk"
+    server.start()
+
+
+def said(seconds: float) -> str:
+    """Say how that was injected."""
+    return f"no file of its may grow for {seconds:.0f} s, so that it ends at its next write; then a start"
+
+
 @contextmanager
-def full(server: Server) -> Iterator[None]:
+def _full(server: Server) -> Iterator[None]:
     """Refuse a server every write beyond a file's first byte until the block ends, and all processes that it starts.
 
     It meets `EFBIG` where a full disk says `ENOSPC`, and handles both alike.

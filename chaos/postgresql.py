@@ -54,13 +54,9 @@ async def disk_filled(service: Service, effort: Effort) -> Row:
     """Leave no room for its files: PostgreSQL ends at its next write, and starts when there is room again."""
 
     def breaking(_: MadeCode) -> None:
-        with disk.full(service.servers.postgres):
-            time.sleep(effort.seconds)
-        assert service.servers.postgres.pid is None, "PostgreSQL goes on without a disk"
-        service.servers.postgres.start()
+        disk.fill(service.servers.postgres, effort.seconds)
 
-    said = f"no file of its may grow for {effort.seconds:.0f} s, so that it ends at its next write; then a start"
-    return await _row(service, "The disk of PostgreSQL is full", said, effort, breaking)
+    return await _row(service, "The disk of PostgreSQL is full", disk.said(effort.seconds), effort, breaking)
 
 
 @contextmanager

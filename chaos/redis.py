@@ -94,13 +94,9 @@ async def disk_filled(service: Service, effort: Effort) -> Row:
     """Leave no room for the append-only file: Redis ends at its next write, and starts when there is room again."""
 
     def breaking(_: MadeCode) -> None:
-        with disk.full(service.servers.redis):
-            time.sleep(effort.seconds)
-        assert service.servers.redis.pid is None, "Redis goes on without a disk"
-        service.servers.redis.start()
+        disk.fill(service.servers.redis, effort.seconds)
 
-    said = f"no file of its may grow for {effort.seconds:.0f} s, so that it ends at its next write; then a start"
-    return await _row(service, "The disk of Redis is full", said, effort, breaking)
+    return await _row(service, "The disk of Redis is full", disk.said(effort.seconds), effort, breaking)
 
 
 async def emptied(service: Service, effort: Effort, proxy: Proxy) -> Row:

@@ -28,7 +28,7 @@ BATCH: Final = 256
 WAITING_MAX: Final = 32
 # So long after a reply did not come in time, one finds out whether Redis is back, and nobody waits with him.
 SILENT_FOR: Final = timedelta(seconds=3)
-LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Batcher:
         lane = self._lanes.get(workspace)
         if lane is None:
             lane = self._lanes[workspace] = _Lane(workspace)
-        elif self._silent and self._clock() - self._silent.get(workspace, LONG_AGO) < SILENT_FOR:
+        elif self._silent and self._clock() - self._silent.get(workspace, _LONG_AGO) < SILENT_FOR:
             raise CountersAway
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size == BATCH:

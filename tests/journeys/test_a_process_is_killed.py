@@ -1,4 +1,4 @@
-"""Kill every kind of process in the middle of a crowd: nothing is lost, nothing is given twice."""
+"""Kill every kind of process in the middle of a crowd, or stop a server: nothing is lost, and few wait."""
 
 import asyncio
 import os
