@@ -1,7 +1,7 @@
-"""Tell what a QR payload (实码内容) leads to, and read the caption printed around it.
+"""Classify what a QR payload (实码内容) leads to.
 
 The only file that knows the shapes of WeChat and WeCom URLs. Every decision is taken on the parsed URL, never on a
-substring. Payloads and captions are whatever a stranger's picture said: nothing here may raise anything but a refusal.
+substring. Payloads are whatever a stranger's picture said: nothing here may raise anything but a refusal.
 """
 
 import re
@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
@@ -278,39 +278,3 @@ def _authority(url: str) -> tuple[str, int | None] | None:
     with suppress(ValueError):
         host = ip_address(host).compressed
     return host, None if port in _DEFAULT_PORTS else port
-
-
-_DAY_ZH: Final = re.compile(r"([0-9]{1,2})\s*(?:月|/)\s*([0-9]{1,2})\s*日?\s*前\W{0,3}有效")
-_DAY_EN: Final = re.compile(r"valid\s*until\s*([0-9]{1,2})\s*/\s*([0-9]{1,2})(?![0-9])", re.IGNORECASE)
-_NAME: Final = re.compile(r"^\s*(?:群聊|Group(?:\s*Chat)?)\s*[:：]\s*(\S.*)$", re.MULTILINE | re.IGNORECASE)
-
-
-def caption_date(text: str, uploaded_on: date) -> date | None:
-    """Read the last day (有效期) a caption prints, such as ``(8月23日前)`` or ``Valid until 8/25``.
-
-    Shapes: None when there is no caption, no such day, or no year that makes sense of it.
-    Source: tests/facts/payload_samples.json, ``caption_formats``, read 2026-11-21: captions have no year; it is the one
-    that puts the day within -7 to +8 days of the upload (verified across New Year: uploaded 2025-12-29, printed 1/5).
-    """
-    printed = _DAY_ZH.search(text) or _DAY_EN.search(text)
-    if printed is None:
-        return None
-    for year in (uploaded_on.year - 1, uploaded_on.year, uploaded_on.year + 1):
-        try:
-            day = date(year, int(printed[1]), int(printed[2]))
-        except ValueError:
-            continue
-        if timedelta(days=-7) <= day - uploaded_on <= timedelta(days=8):
-            return day
-    return None
-
-
-def caption_name(text: str) -> str | None:
-    """Read the group's name (群名) from a title such as ``群聊：NAME`` or ``Group: NAME``.
-
-    Shapes: one printed line per line of text; None when no line is such a title.
-    """
-    title = _NAME.search(text)
-    if title is None or _DAY_ZH.search(title[1]) or _DAY_EN.search(title[1]):
-        return None
-    return title[1].strip()

@@ -18,8 +18,9 @@ from typing import Any, Final
 import zxingcpp
 from PIL import Image, ImageOps
 
+from app.domain.caption import caption_date, caption_name
 from app.domain.errors import UploadRefusal
-from app.domain.payload import TargetKind, caption_date, caption_name, classify
+from app.domain.payload import TargetKind, classify
 
 MAX_BYTES: Final = 10 * 1024 * 1024
 MAX_PIXELS: Final = 50_000_000

@@ -1,9 +1,9 @@
-"""Payloads and captions, against every recorded sample and against junk."""
+"""Payloads, against every recorded sample and against junk."""
 
 import json
 import pickle
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import Refusal, UploadRefusal
-from app.domain.payload import FACTS, MAX_URL_CHARACTERS, TargetKind, caption_date, caption_name, check_link, classify
+from app.domain.payload import FACTS, MAX_URL_CHARACTERS, TargetKind, check_link, classify
 
 SAMPLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "facts" / "payload_samples.json").read_text())
 OUR_NAME = {
@@ -200,61 +200,6 @@ def test_a_link_is_refused_or_fit_for_a_header_and_stable(url: str) -> None:
         assert " " not in answer
         assert len(answer) <= MAX_URL_CHARACTERS
         assert check_link(answer) == answer
-
-
-@pytest.mark.parametrize(
-    ("text", "uploaded_on", "day"),
-    [
-        (SAMPLES["caption_formats"]["zh"], date(2026, 8, 16), date(2026, 8, 23)),
-        (SAMPLES["caption_formats"]["en"], date(2026, 8, 20), date(2026, 8, 25)),
-        ("该二维码7天内（8月23日前）有效", date(2026, 8, 16), date(2026, 8, 23)),
-        ("該二維碼7天內 ( 8 月 23 日前 ) 有效", date(2026, 8, 16), date(2026, 8, 23)),
-        ("该二维码7天内(1月5日前)有效", date(2025, 12, 29), date(2026, 1, 5)),
-        ("该二维码7天内(12月30日前)有效", date(2026, 1, 2), date(2025, 12, 30)),
-        ("Validuntil1/5and will update", date(2025, 12, 29), date(2026, 1, 5)),
-        ("Valid until 2/29 and", date(2028, 2, 22), date(2028, 2, 29)),
-        ("Valid until 2/29 and", date(2027, 2, 22), None),
-        ("Valid until 8/25 and", date(2026, 8, 17), date(2026, 8, 25)),
-        ("Valid until 8/25 and", date(2026, 8, 16), None),
-        ("Valid until 8/25 and", date(2026, 9, 1), date(2026, 8, 25)),
-        ("Valid until 8/25 and", date(2026, 9, 2), None),
-        ("Valid until 13/45 and", date(2026, 8, 16), None),
-        ("群聊：8月23日报名群", date(2026, 8, 16), None),
-        ("", date(2026, 8, 16), None),
-    ],
-)
-def test_a_caption_has_the_year_that_makes_sense_of_it(text: str, uploaded_on: date, day: date | None) -> None:
-    assert caption_date(text, uploaded_on) == day
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("群聊：春日护肤交流群\n该二维码7天内(8月23日前)有效", "春日护肤交流群"),
-        ("12:30\n群聊: 老客 福利群 \n", "老客 福利群"),
-        ("Group: VIP skincare", "VIP skincare"),
-        ("群聊：\n该二维码7天内(8月23日前)有效", None),
-        ("小鹿老师", None),
-        ("", None),
-    ],
-)
-def test_a_group_is_named_by_its_title(text: str, name: str | None) -> None:
-    assert caption_name(text) == name
-
-
-@given(
-    st.one_of(
-        st.text(),
-        st.from_regex(r"群聊：.*\n.*\([0-9]{1,2}月[0-9]{1,2}日前\)有效"),
-        st.from_regex(r"Valid until [0-9/]+"),
-    ),
-    st.dates(),
-)
-def test_junk_captions_are_read_or_are_nothing(text: str, uploaded_on: date) -> None:
-    day = caption_date(text, uploaded_on)
-    assert day is None or timedelta(days=-7) <= day - uploaded_on <= timedelta(days=8)
-    name = caption_name(text)
-    assert name is None or (name in text and name == name.strip() != "")
 
 
 def test_a_refusal_survives_pickling() -> None:
