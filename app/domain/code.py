@@ -106,6 +106,14 @@ class Account:
         return TargetState.CAPPED if adds >= self.daily_cap else TargetState.LIVE
 
 
+class Origin(StrEnum):
+    """Name where a value of a target comes from: a marketer, the upload's caption, or a rule of ours."""
+
+    GIVEN = "given"
+    PRINTED = "printed"
+    ASSUMED = "assumed"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Stand for one real QR or link behind a code (子码): the group, the adviser. It outlives its QR images.

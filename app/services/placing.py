@@ -11,6 +11,7 @@ from app.domain.code import (
     CodeId,
     CodeKind,
     Display,
+    Origin,
     Target,
     TargetId,
     TargetStatus,
@@ -26,7 +27,18 @@ from app.services.editing import Edit, Editing, Versions, check_seen, new_id, no
 from app.services.keeping_accounts import with_shifts
 from app.services.levelling import level_newcomers, relevel
 from app.services.once import Once
-from app.services.uploading import Qr, Source, Taker, expiry_of, qr_of_text, read_source
+from app.services.uploading import (
+    Qr,
+    Source,
+    Taker,
+    expiry_of,
+    expiry_source,
+    lives_until,
+    name_source,
+    qr_of_text,
+    read_source,
+    where_of,
+)
 from app.services.viewing import TargetView, look_around, view_of
 from app.store import accounts, codes, targets, workspaces
 from app.store.codes import CodeRecord
@@ -135,11 +147,14 @@ class TargetEditor:
             if offered and not await accounts.find_some(edit.tx, workspace, [offered]):
                 raise unknown_account()
             values = with_shifts(record.target, values)
-            dies_at, pictured = await targets.find_revision(edit.tx, record)
+            dies_at, origin, pictured = await targets.find_revision(edit.tx, record)
             if values.get("display") == "original" and not pictured:
                 raise no_picture()
-            if "expires_at" in values and values["expires_at"] is None:
-                values["expires_at"] = dies_at
+            if "name" in values:
+                values["name_source"] = Origin.GIVEN
+            if "expires_at" in values:
+                values["expires_at_source"] = origin if values["expires_at"] is None else Origin.GIVEN
+                values["expires_at"] = values["expires_at"] or dies_at
             if "member_limit" in values and values["member_limit"] is None:
                 settings = await workspaces.find(edit.tx, workspace)
                 values["member_limit"] = default_limit(record.target.kind, settings)
@@ -167,15 +182,16 @@ class TargetEditor:
         taker = await self._taker(workspace, record.code_id)
         qr = await read_source(self._reader, source, taker, now)
         dies_at = expiry_of(qr, taker.workspace, now)
-        lives_until = _lives_until(expires_at, dies_at, now, _where(qr))
+        ends = lives_until(expires_at, qr, dies_at, now)
         async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
             record = await self._locked(edit, target, seen)
             _check_renewal(record.target, qr)
             if await targets.payloads_there(edit.tx, workspace, edit.code.id, [qr.payload]):
-                raise same_qr(edit.code.kind, _where(qr))
+                raise same_qr(edit.code.kind, where_of(qr))
             number = record.target.revision + 1
             await targets.insert_revision(edit.tx, workspace, _revision(target, number, qr, dies_at, now))
-            values = {"payload": qr.payload, "revision": number, "expires_at": lives_until}
+            origin = expiry_source(expires_at, qr, ends)
+            values = {"payload": qr.payload, "revision": number, "expires_at": ends, "expires_at_source": origin}
             return _kept(await targets.update(edit.tx, record, now, values))
 
     async def remove(self, workspace: WorkspaceId, target: TargetId, now: datetime, seen: Versions) -> None:
@@ -263,6 +279,7 @@ def unknown_account() -> Refusal:
 
 def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now: datetime) -> _Prepared:
     dies_at = expiry_of(qr, workspace, now)
+    ends = lives_until(draft.expires_at, qr, dies_at, now)
     if draft.display == "original" and qr.picture is None:
         raise no_picture()
     target = Target(
@@ -273,7 +290,7 @@ def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now
         status=TargetStatus.LIVE,
         member_limit=default_limit(qr.kind, workspace) if draft.member_limit is None else draft.member_limit,
         weight=draft.weight,
-        expires_at=_lives_until(draft.expires_at, dies_at, now, _where(qr)),
+        expires_at=ends,
         display=draft.display,
         account=draft.account_id or NO_ACCOUNT,
         shifts=check_shifts(draft.weekly, draft.special),
@@ -287,32 +304,15 @@ def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now
         created_at=now,
         updated_at=now,
         members=draft.members,
+        name_source=name_source(draft.name, qr),
+        expires_at_source=expiry_source(draft.expires_at, qr, ends),
     )
     return _Prepared(record, _revision(target.id, 1, qr, dies_at, now))
 
 
-def _where(qr: Qr) -> str:
-    if qr.kind is TargetKind.LINK:
-        return "url"
-    return "payload" if qr.picture is None else "image"
-
-
-def _lives_until(
-    chosen: datetime | None, dies_at: datetime | None, now: datetime, where: str | None = None
-) -> datetime | None:
-    """Let what a marketer says win over what the QR says; refuse what is dead already."""
-    if chosen is not None:
-        check_expiry(chosen, now)
-        return chosen
-    if dies_at is not None and dies_at <= now:
-        raise Refusal(
-            "already_expired", "This QR code has expired, by the date printed on it; upload a fresh one.", where
-        )
-    return dies_at
-
-
 def _revision(target: TargetId, number: int, qr: Qr, dies_at: datetime | None, now: datetime) -> Revision:
-    return Revision(target, number, qr.payload, dies_at, qr.picture, qr.picture_media_type, now)
+    source = expiry_source(None, qr, dies_at)
+    return Revision(target, number, qr.payload, dies_at, qr.picture, qr.picture_media_type, now, source)
 
 
 def _in_row(records: Sequence[TargetRecord], row: targets.Row) -> list[TargetRecord]:

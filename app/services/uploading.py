@@ -6,9 +6,9 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from app.domain import limits
-from app.domain.code import CodeKind, Fallback
+from app.domain.code import CodeKind, Fallback, Origin
 from app.domain.errors import Refusal, UploadRefusal
-from app.domain.expiry import natural_expiry
+from app.domain.expiry import check_expiry, natural_expiry
 from app.domain.payload import FACTS, TargetKind, check_link, check_target_link, classify, leads_back, link_host
 from app.domain.workspace import Workspace
 from app.qr.reader import Reader
@@ -138,6 +138,48 @@ def expiry_of(qr: Qr, workspace: Workspace, now: datetime) -> datetime | None:
     """Tell when a QR uploaded now dies by itself; None when nothing says that it does."""
     margin = timedelta(seconds=workspace.defaults.expiry_margin_seconds)
     return natural_expiry(qr.kind, now, qr.printed_on, ZoneInfo(workspace.time_zone), margin)
+
+
+def lives_until(chosen: datetime | None, qr: Qr, dies_at: datetime | None, now: datetime) -> datetime | None:
+    """Return when a target ends: what the marketer chose, else when its QR dies.
+
+    Raises: Refusal `already_expired`, which names the day that was read; `expires_too_late`.
+    """
+    if chosen is not None:
+        check_expiry(chosen, now)
+        return chosen
+    if dies_at is not None and dies_at <= now:
+        raise Refusal(
+            "already_expired",
+            f"This QR code has expired: the day printed on it was read as {qr.printed_on}. "
+            "Upload a fresh one, or give expires_at if the day was misread.",
+            where_of(qr),
+        )
+    return dies_at
+
+
+def name_source(chosen: str | None, qr: Qr) -> Origin:
+    """Name where the name of a target comes from."""
+    if chosen:
+        return Origin.GIVEN
+    # The host of a link is a name that this service chose.
+    return Origin.PRINTED if qr.name and qr.kind is not TargetKind.LINK else Origin.ASSUMED
+
+
+def expiry_source(chosen: datetime | None, qr: Qr, ends: datetime | None) -> Origin | None:
+    """Name where the expiry `ends` of a target comes from; None when it has none."""
+    if ends is None:
+        return None
+    if chosen is not None:
+        return Origin.GIVEN
+    return Origin.ASSUMED if qr.printed_on is None else Origin.PRINTED
+
+
+def where_of(qr: Qr) -> str:
+    """Name the field in which a QR was sent."""
+    if qr.kind is TargetKind.LINK:
+        return "url"
+    return "payload" if qr.picture is None else "image"
 
 
 def _checked(qr: Qr, where: str) -> Qr:

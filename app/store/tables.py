@@ -163,6 +163,9 @@ targets = sa.Table(
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False, server_default="1"),
     _instant("expires_at", nullable=True),
+    # Null in rows that an older version wrote, and where there is no expiry.
+    sa.Column("name_source", sa.Text),
+    sa.Column("expires_at_source", sa.Text),
     sa.Column("account_id", sa.Text, sa.ForeignKey("accounts.id")),
     sa.Column("shifts", pg.JSONB(none_as_null=True)),
     # Places that `balance` counts beside those taken.
@@ -193,6 +196,7 @@ qr_revisions = sa.Table(
     sa.Column("picture", sa.LargeBinary),
     sa.Column("picture_media_type", sa.Text),
     _instant("expires_at", nullable=True),
+    sa.Column("expires_at_source", sa.Text),
     _instant("created_at"),
 )
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from app.domain.code import NO_ACCOUNT, AccountId, CodeId, Target, TargetId, TargetStatus, WorkspaceId
+from app.domain.code import NO_ACCOUNT, AccountId, CodeId, Origin, Target, TargetId, TargetStatus, WorkspaceId
 from app.domain.levelling import Load
 from app.domain.payload import TargetKind
 from app.domain.shifts import Shifts
@@ -17,7 +17,10 @@ from app.store.tables import qr_revisions, target_totals, targets
 
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
-    """Hold a target as its marketer set it up, with what the record has counted; `version` counts its edits."""
+    """Hold a target as its marketer set it up, with what the record has counted; `version` counts its edits.
+
+    Shapes: the sources are None where an older version wrote the row, `expires_at_source` also without an expiry.
+    """
 
     target: Target
     workspace_id: WorkspaceId
@@ -29,11 +32,16 @@ class TargetRecord:
     members: int = 0
     held: int = 0
     seen: int = 0
+    name_source: Origin | None = None
+    expires_at_source: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """Hold one QR of a target (实码); `expires_at` is what the QR itself says, not what a marketer set."""
+    """Hold one QR of a target (实码); `expires_at` is what the QR itself says, not what a marketer set.
+
+    Shapes: `expires_at_source` is PRINTED or ASSUMED, None without an expiry.
+    """
 
     target_id: TargetId
     number: int
@@ -42,6 +50,7 @@ class Revision:
     picture: bytes | None
     picture_media_type: str | None
     created_at: datetime
+    expires_at_source: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +142,16 @@ async def payloads_there(tx: Writing, workspace: WorkspaceId, code: CodeId, payl
     return frozenset(row[0] for row in await tx.execute(query))
 
 
-async def find_revision(tx: Writing, record: TargetRecord) -> tuple[datetime | None, bool]:
-    """Read of a target's present QR when it says that it dies, and whether it came as a picture."""
-    query = sa.select(qr_revisions.c.expires_at, qr_revisions.c.picture.is_not(None)).where(
+async def find_revision(tx: Writing, record: TargetRecord) -> tuple[datetime | None, Origin | None, bool]:
+    """Read of a target's present QR when it says that it dies, by what, and whether it came as a picture."""
+    columns = (qr_revisions.c.expires_at, qr_revisions.c.expires_at_source, qr_revisions.c.picture.is_not(None))
+    query = sa.select(*columns).where(
         qr_revisions.c.workspace_id == record.workspace_id,
         qr_revisions.c.target_id == record.target.id,
         qr_revisions.c.number == record.target.revision,
     )
     row = (await tx.execute(query)).one()
-    return row[0], row[1]
+    return row[0], _origin(row[1]), row[2]
 
 
 async def update(tx: Writing, record: TargetRecord, now: datetime, values: Mapping[str, object]) -> TargetRecord | None:
@@ -174,6 +184,8 @@ def _values(record: TargetRecord) -> dict[str, object]:
         "payload": target.payload,
         "revision": target.revision,
         "expires_at": target.expires_at,
+        "name_source": record.name_source,
+        "expires_at_source": record.expires_at_source,
         "account_id": target.account or None,
         "shifts": target.shifts.spell(),
         "handicap": target.handicap,
@@ -197,6 +209,7 @@ def _revision_values(workspace: WorkspaceId, revision: Revision) -> dict[str, ob
         "picture": revision.picture,
         "picture_media_type": revision.picture_media_type,
         "expires_at": revision.expires_at,
+        "expires_at_source": revision.expires_at_source,
         "created_at": revision.created_at,
     }
 
@@ -228,4 +241,10 @@ def _record(row: sa.Row[Any]) -> TargetRecord:
         members=row.members,
         held=row.held,
         seen=row.seen,
+        name_source=_origin(row.name_source),
+        expires_at_source=_origin(row.expires_at_source),
     )
+
+
+def _origin(spelt: str | None) -> Origin | None:
+    return None if spelt is None else Origin(spelt)

@@ -6,7 +6,7 @@ from typing import Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from app.domain import limits
-from app.domain.code import Display, TargetState, TargetStatus
+from app.domain.code import Display, Origin, TargetState, TargetStatus
 from app.domain.payload import TargetKind
 from app.domain.workspace import Scope, Workspace
 from app.services.viewing import TargetView
@@ -30,12 +30,16 @@ class TargetOut(BaseModel):
         id=ID, code_id=ID, name="1群", kind="wechat_group", status="live", state="live", member_limit=200, members=12,
         held=1, seen=30, taken=43, counts="live", weight=1, position=1024, expires_at="2026-11-28T01:00:00Z",
         display="drawn", payload=PAYLOAD, account_id=None, shifts=[], special_dates=[], revision=1, version=1,
-        created_at=WHEN, updated_at=WHEN,
+        created_at=WHEN, updated_at=WHEN, name_source="given", expires_at_source="printed",
     )  # fmt: skip
 
     id: str
     code_id: str
     name: str
+    name_source: Origin | None = Field(
+        description="Where the name comes from: `given` with a request, `printed` in the screenshot, or `assumed`: a "
+        "number, or the host of a link. null in targets older than this field."
+    )
     kind: TargetKind
     status: TargetStatus
     state: TargetState
@@ -48,6 +52,10 @@ class TargetOut(BaseModel):
     weight: int
     position: int
     expires_at: datetime | None
+    expires_at_source: Origin | None = Field(
+        description="Where the expiry comes from: `given` with a request, `printed` in the screenshot (and at most "
+        "seven days after the upload), or `assumed` from the upload alone. null without an expiry."
+    )
     display: Display
     payload: str
     account_id: str | None
@@ -67,6 +75,7 @@ class TargetOut(BaseModel):
             id=target.id,
             code_id=record.code_id,
             name=target.name,
+            name_source=record.name_source,
             kind=target.kind,
             status=target.status,
             state=view.state(now),
@@ -79,6 +88,7 @@ class TargetOut(BaseModel):
             weight=target.weight,
             position=record.position,
             expires_at=target.expires_at,
+            expires_at_source=record.expires_at_source,
             display=target.display,
             payload=target.payload,
             account_id=target.account or None,

@@ -1,6 +1,7 @@
 """Targets that come as screenshots."""
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,54 @@ async def test_a_printed_day_never_makes_a_qr_live_longer_than_seven_days(
     # Printed: 28 November, seven days after the upload at 10:00 UTC.
     target = done(await upload(api, await make_code(api), samples / "group_zh.jpg"), 201)
     assert target["expires_at"] == "2026-11-28T09:00:00Z"
+
+
+@pytest.mark.parametrize("days", [8, 30, 300])
+async def test_a_day_that_is_not_in_the_coming_week_has_passed(
+    api: httpx.AsyncClient, samples: Path, clock: Clock, days: int
+) -> None:
+    code = await make_code(api)
+    clock.forward(days=days)
+    problem = refused(await upload(api, code, samples / "group_zh.jpg"), 422, "already_expired", "image")
+    assert "2026-11-28" in problem["detail"]
+    ends = clock.now + timedelta(days=2)
+    target = done(await upload(api, code, samples / "group_zh.jpg", expires_at=ends.isoformat()), 201)
+    assert datetime.fromisoformat(target["expires_at"]) == ends
+
+
+async def test_a_target_says_where_its_name_and_its_expiry_come_from(api: httpx.AsyncClient, samples: Path) -> None:
+    def sources(target: dict[str, Any]) -> tuple[str | None, str | None]:
+        return target["name_source"], target["expires_at_source"]
+
+    code = await make_code(api)
+    read = done(await upload(api, code, samples / "group_zh.jpg"), 201)
+    assert sources(read) == ("printed", "printed")
+    given = done(
+        await upload(api, code, samples / "group_en.png", name="一群", expires_at="2026-11-25T10:00:00+08:00"), 201
+    )
+    assert sources(given) == ("given", "given")
+    bare = done(await api.post(f"/codes/{code['id']}/targets", json={"payload": "https://weixin.qq.com/g/bare"}), 201)
+    assert (sources(bare), bare["name"]) == (("assumed", "assumed"), "#3")
+    card = {"payload": "https://u.wechat.com/MExampleExample_Example"}
+    batch = {"targets": [card, {"payload": "https://weixin.qq.com/g/named", "name": "二群"}]}
+    rows = done(await api.post(f"/codes/{code['id']}/targets/batch", json=batch), 201)["items"]
+    assert [sources(row) for row in rows] == [("assumed", None), ("given", "assumed")]
+    listed = done(await api.get(f"/codes/{code['id']}/targets"))["items"]
+    assert [sources(one) for one in listed] == [sources(one) for one in (read, given, bare, *rows)]
+
+    url = f"/targets/{read['id']}"
+    edit = {"name": "三群", "expires_at": "2026-11-25T10:00:00+08:00"}
+    assert sources(done(await api.patch(url, json=edit))) == ("given", "given")
+    assert sources(done(await api.patch(url, json={"expires_at": None}))) == ("given", "printed")
+    fresh = await api.put(f"{url}/qr", json={"payload": "https://weixin.qq.com/g/fresh"})
+    assert sources(done(fresh)) == ("given", "assumed")
+    image = {"image": (samples / "group_zh_3_days_left.jpg").read_bytes()}
+    renewed = await api.put(f"{url}/qr", files=image, data={"expires_at": "2026-11-22T10:00:00+08:00"})
+    assert sources(done(renewed)) == ("given", "given")
+    assert sources(done(await api.get(url))) == ("given", "given")
+    link = await make_code(api, kind="link")
+    target = done(await api.post(f"/codes/{link['id']}/targets", json={"url": "https://shop.example/a"}), 201)
+    assert (sources(target), target["name"]) == (("assumed", None), "shop.example")
 
 
 async def test_what_is_said_beside_a_picture_wins_over_what_it_prints(api: httpx.AsyncClient, samples: Path) -> None:
