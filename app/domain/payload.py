@@ -15,7 +15,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 from app.domain import limits
 from app.domain.errors import Refusal, UploadRefusal
@@ -38,8 +38,8 @@ class TargetKind(StrEnum):
 class KindFacts:
     """Hold what is true of every target of a kind unless its owner says otherwise.
 
-    Shapes: ``member_limit`` None is unlimited; ``valid_for`` None never expires; ``redirects`` False means that WeChat
-    follows it only from a picture, so it must be shown as a QR and never be the goal of a 302.
+    Shapes: ``member_limit`` None is unlimited; ``valid_for`` None never expires; ``redirects`` False means that it is
+    shown as a QR and never is the goal of a 302.
     """
 
     member_limit: int | None
@@ -60,10 +60,13 @@ FACTS: Final[Mapping[TargetKind, KindFacts]] = MappingProxyType(
         TargetKind.WECHAT_PERSONAL: KindFacts(member_limit=None, valid_for=None, redirects=False),
         TargetKind.WECOM_GROUP: KindFacts(member_limit=_SCAN_JOIN_CAP, valid_for=None, redirects=False),
         TargetKind.WECOM_CONTACT: KindFacts(member_limit=None, valid_for=None, redirects=False),
-        TargetKind.WECOM_ACQUISITION: KindFacts(member_limit=None, valid_for=None, redirects=True),
+        # It would open from a 302, too; but then every page that a program opens counts as an add of its account.
+        TargetKind.WECOM_ACQUISITION: KindFacts(member_limit=None, valid_for=None, redirects=False),
         TargetKind.LINK: KindFacts(member_limit=None, valid_for=None, redirects=True),
     }
 )
+
+GROUPS: Final = frozenset({TargetKind.WECHAT_GROUP, TargetKind.WECOM_GROUP})
 
 # Tokens have changed length before (16, then 64 characters), so lengths are loose; hosts, prefixes and case are not.
 _ANY_QUERY: Final = r"(\?[!-~]*)?"
@@ -189,6 +192,74 @@ def check_target_link(url: str) -> str:
     return url if _MINI_PROGRAM.fullmatch(url) else check_link(url)
 
 
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """Name what an address leads to that opens only from a QR, or that a QR alone counts rightly.
+
+    Shapes: `kind` is None where it is neither a group nor a contact; `payload` is the address as a QR says it.
+    """
+
+    kind: TargetKind | None
+    payload: str
+
+
+# The first segment of the path says what an address of these hosts leads to; '' stands for any.
+_PICTURED: Final[Mapping[str, Mapping[str, TargetKind | None]]] = MappingProxyType(
+    {
+        "weixin.qq.com": {"g": TargetKind.WECHAT_GROUP, "r": None, "q": None},
+        "u.wechat.com": {"": TargetKind.WECHAT_PERSONAL},
+        "work.weixin.qq.com": {
+            "gm": TargetKind.WECOM_GROUP,
+            "ct": TargetKind.WECOM_CONTACT,
+            "u": TargetKind.WECOM_CONTACT,
+            "ca": TargetKind.WECOM_ACQUISITION,
+        },
+        "wx.tenpay.com": {"f2f": None},
+        "payapp.weixin.qq.com": {"qr": None},
+    }
+)
+# Pages of these lead on to an address in their query.
+_LEADING_ON: Final = ("qq.com", "wechat.com", "weixin.com", "url.cn")
+_TENCENT: Final = re.compile(r"wechat|qq\.com|tenpay|weixin|url\.cn", re.IGNORECASE)
+_LEADS_ON_AT_MOST: Final = 3
+
+
+def pictured(url: str, depth: int = 0) -> Pictured | None:
+    """Find out whether a web address must be shown as a QR (只能扫码) and never be redirected to.
+
+    Shapes: `url` as `check_link` returns it. Scheme, case of the host, port, a dot at its end, dot segments and
+    percent-encoding of the path make no difference, nor does a page of Tencent that leads on to such an address.
+    """
+    if not _TENCENT.search(url):
+        return None
+    host = link_host(url)
+    if host is None:
+        return None
+    parts = urlsplit(url)
+    path = _segments(parts.path)
+    kinds = _PICTURED.get(host, {})
+    for first in ("", path[0].lower() if path else ""):
+        if first in kinds:
+            said = quote("/".join(path), safe="/-._~") + (f"?{parts.query}" if parts.query else "")
+            return Pictured(kinds[first], f"https://{host}/{said}")
+    if depth < _LEADS_ON_AT_MOST and any(f".{host}".endswith(f".{one}") for one in _LEADING_ON):
+        for _, value in parse_qsl(f"{parts.query}&{parts.fragment}"):
+            if "://" in value and (found := pictured(value, depth + 1)) is not None:
+                return found
+    return None
+
+
+def _segments(path: str) -> list[str]:
+    """Split a path as a browser resolves it, decoded."""
+    found: list[str] = []
+    for one in unquote(path).split("/"):
+        if one == "..":
+            del found[-1:]
+        elif one not in {"", "."}:
+            found.append(one)
+    return found
+
+
 @lru_cache(maxsize=4096)
 def opens_by_tap(url: str) -> bool:
     """Tell whether a link opens a mini program, which WeChat does on a tap and not on a redirect."""
@@ -214,7 +285,7 @@ def link_host(url: str) -> str | None:
 
 
 def with_channel(url: str, state: str | None) -> str:
-    """Tell WeCom by an acquisition link (获客链接) in which channel it was found; other links stay as they are.
+    """Tell WeCom by an acquisition link (获客链接) in which channel it was found; other payloads stay as they are.
 
     Shapes: a link that names a channel keeps it.
     Source: docs/facts.md §3; `customer_channel` is the parameter, cut by WeCom after 30 characters.

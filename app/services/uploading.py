@@ -9,7 +9,17 @@ from app.domain import limits
 from app.domain.code import CodeKind, Fallback, Origin
 from app.domain.errors import Refusal, UploadRefusal
 from app.domain.expiry import check_expiry, natural_expiry
-from app.domain.payload import FACTS, TargetKind, check_link, check_target_link, classify, leads_back, link_host
+from app.domain.payload import (
+    FACTS,
+    GROUPS,
+    TargetKind,
+    check_link,
+    check_target_link,
+    classify,
+    leads_back,
+    link_host,
+    pictured,
+)
 from app.domain.workspace import Workspace
 from app.qr.reader import Reader
 
@@ -61,7 +71,7 @@ class Taker:
 async def read_source(reader: Reader, source: Source, taker: Taker, now: datetime) -> Qr:
     """Read whatever was uploaded.
 
-    Raises: UploadRefusal — every code that one can have; Refusal as `Taker.check`, `bad_link`, `own_address`.
+    Raises: UploadRefusal — every code that one can have; Refusal as `Taker.check` and `accept_link`.
     """
     if source.image is None:
         return qr_of_text(source, taker)
@@ -101,9 +111,9 @@ def accept_payload(payload: str, where: str) -> Qr:
 
 
 def accept_link(url: str, check: Callable[[str], str], public_url: str, where: str) -> str:
-    """Accept a link that leads away from here, fit for a header.
+    """Accept a link that leads away from here, fit for a header, to an address that opens from a redirect.
 
-    Raises: Refusal `bad_link`, `own_address`.
+    Raises: Refusal `bad_link`, `own_address`, `needs_qr`.
     """
     try:
         link = check(url)
@@ -113,13 +123,34 @@ def accept_link(url: str, check: Callable[[str], str], public_url: str, where: s
         raise Refusal(
             "own_address", "This link leads back to this service; use a fallback or an option to another code.", where
         )
+    shown = pictured(link)
+    if shown is not None:
+        raise needs_qr(shown.kind, where)
     return link
+
+
+def needs_qr(kind: TargetKind | None, where: str) -> Refusal:
+    """Refuse to redirect to an address that has to be shown as a QR, and say where it can stand."""
+    if kind is None:
+        return Refusal(
+            "needs_qr", "This address opens only when its QR code is scanned; give the address of a web page.", where
+        )
+    home = "group" if kind in GROUPS else "staff"
+    if where == "url":
+        way = f"make a code of kind {home} and give the address there as the payload of a target"
+    elif FACTS[kind].valid_for is None:
+        way = "give it as fallback.payload, or put it behind a code and name that code as fallback.code_id"
+    else:
+        way = f"put it behind a code of kind {home} as a payload, and name that code as fallback.code_id"
+    return Refusal(
+        "needs_qr", f"This is the address of a {kind}, which is shown as a QR, not redirected to; {way}.", where
+    )
 
 
 def accept_fallback(fallback: Fallback, public_url: str) -> Fallback:
     """Accept the link or the QR that a code falls back to; which codes there are is not known here.
 
-    Raises: Refusal `bad_link`, `own_address`; UploadRefusal `unsupported_qr_kind`.
+    Raises: Refusal `bad_link`, `own_address`, `needs_qr`; UploadRefusal `unsupported_qr_kind`.
     """
     if fallback.payload is not None:
         kind = accept_payload(fallback.payload, "fallback.payload").kind

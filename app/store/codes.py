@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain import limits
 from app.domain.code import CodeId, CodeKind, Fallback, Slug, Strategy, TargetId, WorkspaceId
+from app.domain.payload import pictured
 from app.store.database import Reading, Writing
 from app.store.tables import codes, slugs, targets
 
@@ -134,8 +135,14 @@ def spell_fallback(fallback: Fallback | None) -> dict[str, str] | None:
 
 
 def read_fallback(spelt: Mapping[str, Any] | None) -> Fallback | None:
-    """Read what `spell_fallback` wrote."""
+    """Read what `spell_fallback` wrote.
+
+    A URL that was written before such were refused, and that opens from a QR only, is read as a payload.
+    """
     if spelt is None:
         return None
-    code = spelt.get("code_id")
-    return Fallback(code and CodeId(code), spelt.get("url"), spelt.get("payload"), spelt.get("message"))
+    code, url = spelt.get("code_id"), spelt.get("url")
+    shown = pictured(url) if url else None
+    if shown is not None and shown.kind is not None:
+        return Fallback(payload=shown.payload)
+    return Fallback(code and CodeId(code), url, spelt.get("payload"), spelt.get("message"))

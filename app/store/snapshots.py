@@ -25,7 +25,7 @@ from app.domain.code import (
     TargetStatus,
     WorkspaceId,
 )
-from app.domain.payload import TargetKind
+from app.domain.payload import TargetKind, pictured
 from app.domain.shifts import ALWAYS, Shifts
 from app.store.codes import read_fallback
 from app.store.database import Reading, Writing
@@ -205,8 +205,7 @@ async def _read_targets(connection: Writing, code: CodeId) -> Sequence[Target]:
             Target(
                 target,
                 name,
-                _KINDS[kind],
-                payload,
+                *_shown(_KINDS[kind], payload),
                 _STATUSES[status],
                 limit,
                 weight,
@@ -232,6 +231,15 @@ async def _read_accounts(
     )
     hours = _Hours()
     return {AccountId(row.id): read_account(row, hours.read(row.shifts)) for row in rows}
+
+
+def _shown(kind: TargetKind, payload: str) -> tuple[TargetKind, str]:
+    """Show as a QR what was written as a link before such addresses were refused there."""
+    if kind is TargetKind.LINK:
+        found = pictured(payload)
+        if found is not None and found.kind is not None:
+            return found.kind, found.payload
+    return kind, payload
 
 
 class _Hours:

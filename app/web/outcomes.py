@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
-from app.domain.code import CodeKind
 from app.domain.errors import UploadRefusal
 from app.domain.outcome import (
     Closed,
@@ -66,7 +65,7 @@ _HEADS: Final[Mapping[type[Outcome], Head]] = {
     Unknown: Head(404, "unknown"),
     Unavailable: Head(503, "unavailable", AWAY_RETRY_SECONDS),
 }
-_LINK: Final = CodeKind.LINK
+_LINK: Final = TargetKind.LINK
 _RETURNED: Final = Head(200, "returned")
 _SENT_ON: Final = _HEADS[Elsewhere]
 OUTCOMES: Final = frozenset(head.outcome for head in (*_HEADS.values(), _RETURNED))
@@ -219,7 +218,7 @@ def _goal_page(visit: Visit, outcome: Given | Elsewhere, token: str | None, lang
 def _url_of(outcome: Outcome) -> str | None:
     """Tell where an outcome leads by itself, if it does."""
     if isinstance(outcome, Given):
-        return outcome.payload() if outcome.code.kind is _LINK else None
+        return outcome.payload() if outcome.target.kind is _LINK else None
     return outcome.goal.url if isinstance(outcome, Elsewhere) else None
 
 

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from app.domain import limits
 from app.domain.errors import Refusal
 from app.domain.payload import (
+    TargetKind,
     check_link,
     check_target_link,
     leads_back,
     link_host,
     opens_by_tap,
     pass_query,
+    pictured,
     with_channel,
 )
 
@@ -166,3 +168,66 @@ def test_whatever_is_added_a_link_stays_fit_for_a_header_and_leads_to_the_same_p
     assert link_host(added) == link_host(url)
     assert added.partition("?")[0].partition("#")[0] == url.partition("?")[0].partition("#")[0]
     assert added.partition("#")[2] == url.partition("#")[2]
+
+
+G, P = TargetKind.WECHAT_GROUP, TargetKind.WECHAT_PERSONAL
+WG, WC, WA = TargetKind.WECOM_GROUP, TargetKind.WECOM_CONTACT, TargetKind.WECOM_ACQUISITION
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "payload"),
+    [
+        ("https://weixin.qq.com/g/AbC-_1", G, "https://weixin.qq.com/g/AbC-_1"),
+        ("http://weixin.qq.com/g/AbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://WeiXin.QQ.com/g/AbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://weixin.qq.com.:8443//g/./AbC/", G, "https://weixin.qq.com/g/AbC"),
+        ("https://weixin.qq.com/r/../%67/AbC#x", G, "https://weixin.qq.com/g/AbC"),
+        ("https://u.wechat.com/kExample?s=2", P, "https://u.wechat.com/kExample?s=2"),
+        ("https://work.weixin.qq.com/gm/0123", WG, "https://work.weixin.qq.com/gm/0123"),
+        ("https://work.weixin.qq.com/ct/wcde01", WC, "https://work.weixin.qq.com/ct/wcde01"),
+        ("https://work.weixin.qq.com/u/vc01?v=5.0", WC, "https://work.weixin.qq.com/u/vc01?v=5.0"),
+        (ACQUISITION, WA, ACQUISITION),
+        ("https://weixin.qq.com/r/Example", None, "https://weixin.qq.com/r/Example"),
+        ("https://weixin.qq.com/q/Example", None, "https://weixin.qq.com/q/Example"),
+        ("https://payapp.weixin.qq.com/qr/x", None, "https://payapp.weixin.qq.com/qr/x"),
+        ("https://c.pc.qq.com/middlem.html?pfurl=https%3A%2F%2Fweixin.qq.com%2Fg%2FAbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://url.cn/x?a=1#u=https://u.wechat.com/kE", P, "https://u.wechat.com/kE"),
+    ],
+)  # fmt: skip
+def test_what_opens_from_a_qr_alone_is_known_however_it_is_spelt(
+    url: str, kind: TargetKind | None, payload: str
+) -> None:
+    found = pictured(check_link(url))
+    assert found is not None
+    assert (found.kind, found.payload) == (kind, payload)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SHOP,
+        "https://weixin.qq.com/",
+        "https://weixin.qq.com.evil.example/g/AbC",
+        "https://mp.weixin.qq.com/s/Example",
+        # A page that shows the QR it is given is a page.
+        "https://shop.example/join?qr=https://weixin.qq.com/g/AbC",
+        "https://work.weixin.qq.com/kfid/kfc0123456789abcdef",
+        "https://work.weixin.qq.com/",
+        "https://wxaurl.cn/Example",
+        MINI_PROGRAM,
+    ],
+)
+def test_a_web_page_need_not_be_shown_as_a_qr(url: str) -> None:
+    assert pictured(check_target_link(url)) is None
+
+
+def test_pages_that_lead_on_in_a_circle_end() -> None:
+    url = "https://weixin.qq.com/g/AbC"
+    for _ in range(9):
+        url = f"https://url.cn/x?u={url}"
+    assert pictured(url) is None
+
+
+@given(st.text())
+def test_whatever_an_address_holds_it_is_known_or_not(text: str) -> None:
+    pictured(f"https://weixin.qq.com/{text}?{text}")

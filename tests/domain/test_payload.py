@@ -128,7 +128,7 @@ def test_groups_take_two_hundred_and_only_links_are_redirects() -> None:
         TargetKind.WECOM_GROUP,
     }
     assert {k: f.valid_for for k, f in FACTS.items() if f.valid_for} == {TargetKind.WECHAT_GROUP: timedelta(days=7)}
-    assert {k for k, f in FACTS.items() if f.redirects} == {TargetKind.WECOM_ACQUISITION, TargetKind.LINK}
+    assert {k for k, f in FACTS.items() if f.redirects} == {TargetKind.LINK}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """Channels (渠道): each its own slug and print, one shared pool, and every event says by which one came."""
 
+from io import BytesIO
+
 import httpx
+import zxingcpp
+from PIL import Image
 
 from tests.kinds.conftest import MakeLink, Told, group
 from tests.scanning import Process
-from tests.web.api.steps import done
+from tests.web.api.steps import done, make_code, make_target
 
 
 async def test_channels_share_the_places_and_every_event_tells_the_channel(
@@ -63,3 +67,17 @@ async def test_a_channel_of_a_menu_stays_with_the_choice(
     assert f'href="/{channel["slug"]}/1"' in seen.text
     assert (await process.phone().client.get(f"/{channel['slug']}/1")).status_code == 302
     assert [(one.kind.name, one.seat.channel) for one in await told.events(menu)] == [("MENU", 1), ("OPTION", 1)]
+
+
+async def test_an_acquisition_link_is_a_qr_that_tells_wecom_the_channel(
+    process: Process, api: httpx.AsyncClient
+) -> None:
+    code = await make_code(api, kind="staff")
+    link = "https://work.weixin.qq.com/ca/cawcde0123456789ab"
+    await make_target(api, code, payload=link)
+    channel = done(await api.post(f"/codes/{code['id']}/channels", json={"name": "海报", "state": "poster_a"}), 201)
+    for slug, says in ((channel["slug"], f"{link}?customer_channel=poster_a"), (code["slug"], link)):
+        phone = process.phone()
+        picture = await phone.look(await phone.scan(slug))
+        (read,) = zxingcpp.read_barcodes(Image.open(BytesIO(picture.content)))
+        assert read.text == says

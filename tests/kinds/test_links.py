@@ -1,15 +1,21 @@
 """Link codes (短链, 随机短链): sent on at once, by every rule that groups know."""
 
 from collections import Counter
+from io import BytesIO
 
 import httpx
 import pytest
+import sqlalchemy as sa
+import zxingcpp
+from PIL import Image
 from redis.asyncio import Redis
 
+from app.store.database import Database
+from app.store.tables import codes, targets
 from tests.conftest import Clock
 from tests.kinds.conftest import MakeLink, Told
 from tests.scanning import Process
-from tests.web.api.steps import done
+from tests.web.api.steps import done, make_code
 
 A, B = "https://a.example/x?y=1", "https://b.example/"
 SCHEME = "weixin://dl/business/?t=abcdef"
@@ -105,15 +111,39 @@ async def test_weights_are_kept_by_balance_and_by_random(process: Process, link:
         assert abs(met[A] - 300) <= slack
 
 
-async def test_an_acquisition_link_tells_wecom_the_channel(
-    process: Process, link: MakeLink, api: httpx.AsyncClient
+async def test_a_link_that_was_saved_before_it_was_refused_is_shown_as_a_qr(
+    process: Process, link: MakeLink, database: Database, told: Told
 ) -> None:
-    code = await link("https://work.weixin.qq.com/ca/cawcde0123456789ab")
-    channel = done(await api.post(f"/codes/{code['id']}/channels", json={"name": "海报", "state": "poster_a"}), 201)
-    answer = await process.phone().client.get(f"/{channel['slug']}")
-    assert answer.headers["location"] == "https://work.weixin.qq.com/ca/cawcde0123456789ab?customer_channel=poster_a"
-    answer = await process.phone().client.get(f"/{code['slug']}")
-    assert answer.headers["location"] == "https://work.weixin.qq.com/ca/cawcde0123456789ab"
+    code = await link("https://shop.example/old")
+    async with database.writing() as tx:
+        saved = "http://WEIXIN.qq.com:80/g/AExample0Exa_-12"
+        await tx.execute(sa.update(targets).where(targets.c.code_id == code["id"]).values(payload=saved))
+    phone = process.phone()
+    seen = await phone.scan(code["slug"])
+    assert (seen.status, seen.outcome, seen.headers.get("location")) == (200, "claimed", None)
+    (read,) = zxingcpp.read_barcodes(Image.open(BytesIO((await phone.look(seen)).content)))
+    assert read.text == "https://weixin.qq.com/g/AExample0Exa_-12"
+    assert (await phone.scan(code["slug"])).outcome == "returned"
+    said = await phone.client.get(f"/{code['slug']}", headers={"Accept": "application/json"})
+    assert (said.json()["url"], said.json()["target"]["kind"]) == (None, "wechat_group")
+    assert said.json()["qr_image"]
+    assert (await told.kinds(code))["taken"] == 1
+
+
+async def test_a_fallback_that_was_saved_before_it_was_refused_is_shown_as_a_qr(
+    process: Process, api: httpx.AsyncClient, database: Database
+) -> None:
+    code = await make_code(api, fallback={"url": "https://shop.example/"})
+    async with database.writing() as tx:
+        saved = {"url": "https://u.wechat.com./kExampleExample-Example"}
+        await tx.execute(sa.update(codes).where(codes.c.id == code["id"]).values(fallback=saved))
+    phone = process.phone()
+    seen = await phone.scan(code["slug"])
+    assert (seen.status, seen.outcome, seen.headers.get("location")) == (200, "fallback", None)
+    (read,) = zxingcpp.read_barcodes(Image.open(BytesIO((await phone.look(seen)).content)))
+    assert read.text == "https://u.wechat.com/kExampleExample-Example"
+    shown = done(await api.get(f"/codes/{code['id']}"))["fallback"]
+    assert (shown["url"], shown["payload"]) == (None, read.text)
 
 
 async def test_who_followed_a_link_follows_it_again_without_redis(

@@ -16,8 +16,8 @@ from app.web.code_schemas import CodeChange, NewCode
 
 router = APIRouter(prefix="/codes", tags=["codes"])
 _REFUSALS = (
-    "bad_link", "bad_window", "body", "cyclic_fallback", "fallback_chain_too_long", "only_for_links", "own_address",
-    "unknown_code", "unsupported_qr_kind",
+    "bad_link", "bad_window", "body", "cyclic_fallback", "fallback_chain_too_long", "needs_qr", "only_for_links",
+    "own_address", "unknown_code", "unsupported_qr_kind",
 )  # fmt: skip
 
 

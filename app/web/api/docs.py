@@ -17,7 +17,7 @@ from app.web.edge import STATUS
 from app.web.schemas import FreshPicture, FreshQr, NewTarget, TargetFields
 
 TEXT_REFUSALS: Final = (
-    "bad_link", "link_expected", "no_targets_in_menu", "own_address", "qr_expected", "unsupported_qr_kind",
+    "bad_link", "link_expected", "needs_qr", "no_targets_in_menu", "own_address", "qr_expected", "unsupported_qr_kind",
 )  # fmt: skip
 UPLOAD_REFUSALS: Final = (
     "image_too_large", "no_picture", "no_qr_code", "several_qr_codes", "too_many_uploads", "unreadable_image",

@@ -77,6 +77,9 @@ async def test_a_fallback_as_it_is_shown_can_be_sent_back_and_taken_away(api: ht
         ({"url": "https://shop.example/\u202e"}, "invalid", "fallback.url"),
         ({"url": "https://qr.example/abc"}, "own_address", "fallback.url"),
         ({"url": "http://QR.example.:80"}, "own_address", "fallback.url"),
+        ({"url": "https://weixin.qq.com/g/ab"}, "needs_qr", "fallback.url"),
+        ({"url": "http://U.wechat.com:80/kExample"}, "needs_qr", "fallback.url"),
+        ({"url": "https://work.weixin.qq.com/ca/cawcde01"}, "needs_qr", "fallback.url"),
         ({"payload": "https://shop.example"}, "unsupported_qr_kind", "fallback.payload"),
         ({"payload": "wxp://f2f0abc"}, "unsupported_qr_kind", "fallback.payload"),
         # A group's QR would be dead in a week, and nobody would notice.

@@ -111,6 +111,8 @@ async def test_many_links_are_added_at_once(api: httpx.AsyncClient) -> None:
         ({"url": "https://user@shop.example/"}, "bad_link", "url"),
         ({"url": "https://qr.example/abc"}, "own_address", "url"),
         ({"url": "HTTP://QR.example.:443"}, "own_address", "url"),
+        ({"url": "https://weixin.qq.com/r/Example"}, "needs_qr", "url"),
+        ({"url": "https://WEIXIN.qq.com.:443/%67/ab"}, "needs_qr", "url"),
         ({"url": SHOP, "display": "original"}, "no_picture", "display"),
         ({"url": SHOP, "payload": payload()}, "invalid", None),
         ({"url": "x" * 2049}, "invalid", "url"),
@@ -123,6 +125,40 @@ async def test_a_link_that_cannot_be_is_refused_and_nothing_is_saved(
     refused(await api.post(f"/codes/{live['id']}/targets", json=fields), 422, code, where)
     assert done(await api.get(f"/codes/{live['id']}/targets"))["items"] == []
     assert done(await api.get(f"/codes/{live['id']}")) == live
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "home"),
+    [
+        ("http://weixin.qq.com/g/AExample0Exa_-12", "wechat_group", "group"),
+        ("https://work.weixin.qq.com/gm/0123456789abcdef0123456789abcdef", "wecom_group", "group"),
+        ("https://u.wechat.com/kExampleExample-Example", "wechat_personal", "staff"),
+        ("https://work.weixin.qq.com/ct/wcde0123456789abcdef0123456789abcdef", "wecom_contact", "staff"),
+        ("https://work.weixin.qq.com/u/vc0123456789abcdef", "wecom_contact", "staff"),
+        ("https://work.weixin.qq.com/ca/cawcde0123456789ab?customer_channel=a", "wecom_acquisition", "staff"),
+    ],
+)
+async def test_what_opens_from_a_qr_is_no_link_and_the_refusal_says_where_it_stands(
+    api: httpx.AsyncClient, url: str, kind: str, home: str
+) -> None:
+    code = await make_code(api, kind="link")
+    targets = f"/codes/{code['id']}/targets"
+    there = done(await api.post(targets, json={"url": SHOP}), 201)
+    for response in (
+        await api.post(targets, json={"url": url}),
+        await api.put(f"/targets/{there['id']}/qr", json={"url": url}),
+    ):
+        detail = refused(response, 422, "needs_qr", "url")["detail"]
+        assert kind in detail
+        assert f"kind {home}" in detail
+        assert "payload" in detail
+    problem = refused(
+        await api.post(f"{targets}/batch", json={"targets": [{"url": f"{SHOP}/2"}, {"url": url}]}), 422, "batch_refused"
+    )
+    assert [(one["where"], one["code"]) for one in problem["errors"]] == [("targets.1.url", "needs_qr")]
+    assert done(await api.get(targets))["items"] == [{**there, "counts": "recorded"}]
+    made = await make_code(api, kind=home)
+    assert done(await api.post(f"/codes/{made['id']}/targets", json={"payload": url}), 201)["kind"] == kind
 
 
 async def test_a_picture_is_no_link(api: httpx.AsyncClient) -> None:
