@@ -1,7 +1,7 @@
 """Tell people from previews, and one browser from another, by method and headers alone. Stores neither."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -49,17 +49,19 @@ class Browser:
         return self.system in _DESKTOPS
 
 
-# Source: declared crawlers of Tencent, and the words that search engines, link unfurlers and monitors use of
-# themselves. CUBOT makes phones.
-_BOT: Final = re.compile(
-    r"Tencent Security Team|^mpcrawler|(?<!cu)bot\b|crawl|spider|slurp|facebookexternalhit|embedly|preview|monitor"
-    r"|HeadlessChrome-Lighthouse|Lighthouse|ia_archiver|Scrapy",
-    re.IGNORECASE,
-)
+# Source: docs/facts.md §5, the declared crawlers of Tencent; beside them, words that programs use of themselves. Phones
+# are called CUBOT, M bot and POWER BOT, so a bare "bot" says nothing.
+_DECLARED: Final = re.compile(r"Tencent Security Team|^mpcrawler|(?<!cu)bot/\d|crawl|spider", re.IGNORECASE)
+# Office asks for what a document links to before it opens a browser, and says so in the words of an old one.
+_OFFICE: Final = re.compile(r"ms-office|MSOffice")
+# Source: RFC 9110 §10.1.5 and every browser since 1994: what shows pages to people says one of these, and describes the
+# device in brackets. HTTP libraries, monitors and unfurlers that say their own name do not.
+_BROWSER: Final = re.compile(r"(?:Mozilla|Opera)/\d[^(]*\(|UCWEB")
+_WATCHING: Final = re.compile(r"bot|preview|unfurl|monitor|uptime|health|probe|check|scan", re.IGNORECASE)
 _SYSTEMS: Final = (
     # Desktop marks come first: desktop WeChat on Windows also says Android-like words in some builds.
     (re.compile(r"MacWechat|Macintosh"), System.MAC),
-    (re.compile(r"X11; Linux|UnifiedPCLinux"), System.LINUX),
+    (re.compile(r"X11;|UnifiedPCLinux"), System.LINUX),
     (re.compile(r"Windows"), System.WINDOWS),
     (re.compile(r"iPhone|iPad|iPod"), System.IOS),
     (re.compile(r"Android|OpenHarmony|HarmonyOS"), System.ANDROID),
@@ -96,10 +98,14 @@ def network_of(address: str) -> str:
     return str(found) if isinstance(found, IPv4Address) else f"{int(found) >> 64:x}"
 
 
-def read_user_agent(text: str) -> Browser:
-    """Classify a user agent string; the order of the tests is part of the rule (WeCom also says MicroMessenger)."""
+def read_user_agent(text: str, *, json: bool = False, listed: Callable[[str], bool] = lambda _: False) -> Browser:
+    """Classify a user agent string; the order of the tests is part of the rule (WeCom also says MicroMessenger).
+
+    An HTTP library is a bot, unless it asks for `json`: a page is of no use to it. `listed` looks up the names of programs,
+    for agents that look like a browser other than WeChat's or WeCom's.
+    """
     system = next((system for mark, system in _SYSTEMS if mark.search(text)), System.OTHER)
-    if _BOT.search(text):
+    if _DECLARED.search(text):
         client = Client.BOT
     elif "wechatdevtools/" in text:
         client = Client.DEVTOOLS
@@ -107,8 +113,10 @@ def read_user_agent(text: str) -> Browser:
         client = Client.WECOM
     elif "MicroMessenger/" in text:
         client = Client.WECHAT
+    elif _BROWSER.search(text):
+        client = Client.BOT if _OFFICE.search(text) or listed(text) else Client.BROWSER
     else:
-        client = Client.BROWSER
+        client = Client.BROWSER if json and not _WATCHING.search(text) else Client.BOT
     mini_program = "MiniProgramEnv" in text or "miniProgram" in text
     return Browser(client, system, mini_program)
 

@@ -17,6 +17,7 @@ from app.services.showing import Pictures, placeholder
 from app.telemetry import SCANS, say
 from app.web import pages
 from app.web.outcomes import NO_STORE, OUTCOMES, UNKEPT, Head, Headers, head_of, html_of, json_of, redirect_of
+from app.web.programs import is_listed
 
 _SLUG: Final = rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}"
 _PAGE: Final = re.compile(rf"/({_SLUG})(?:/([0-9]{{1,6}}))?/?")
@@ -74,7 +75,8 @@ class ScanApp:
 
     async def _page(self, scope: Scope, send: Send, slug: str, option: str | None) -> None:
         headers = dict(scope["headers"])
-        visit = _visit(scope, headers, slug, option)
+        json = _wants_json(headers)
+        visit = _visit(scope, headers, slug, option, json=json)
         outcome = await _settled(self._scanner.scan(visit)) if slug else Unknown()
         try:
             reply = self._told(visit, headers, outcome)
@@ -106,7 +108,8 @@ class ScanApp:
         return _Reply(status, head, extra, body)
 
     async def _picture(self, scope: Scope, send: Send, slug: str, token: str) -> None:
-        visit = _visit(scope, dict(scope["headers"]), slug)
+        # An address of a picture was given to a client that may have a place: to a library, in an answer in JSON.
+        visit = _visit(scope, dict(scope["headers"]), slug, json=True)
         outcome = await _settled(self._scanner.see(visit, token)) if slug else Unknown()
         extra = list(NO_STORE)
         if isinstance(outcome, Given):
@@ -159,8 +162,8 @@ async def _settled(asking: Coroutine[Any, Any, Outcome]) -> Outcome:
         return Unavailable()
 
 
-def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str | None = None) -> Visit:
-    browser = read_browser(headers.get(b"user-agent", b"")[:_AGENT_LENGTH])
+def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str | None = None, *, json: bool) -> Visit:
+    browser = read_browser(headers.get(b"user-agent", b"")[:_AGENT_LENGTH], json)
     client, query = scope.get("client"), scope.get("query_string")
     return Visit(
         Slug(slug),
@@ -174,9 +177,9 @@ def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str 
 
 
 @lru_cache(maxsize=4096)
-def read_browser(user_agent: bytes) -> Browser:
-    """Classify what asks, by its header as it came; the few that most people use are read once."""
-    return read_user_agent(user_agent.decode("latin-1"))
+def read_browser(user_agent: bytes, json: bool) -> Browser:  # noqa: FBT001  # The cache keys on positions.
+    """Classify the client by its header as it came; the few that most people use are read once."""
+    return read_user_agent(user_agent.decode("latin-1"), json=json, listed=is_listed)
 
 
 def _purposes(headers: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -157,3 +157,21 @@ async def test_who_followed_a_link_follows_it_again_without_redis(
     again = await phone.client.get(f"/{code['slug']}")
     assert (again.status_code, again.headers["location"]) == (302, A)
     assert (await process.phone().client.get(f"/{code['slug']}")).status_code == 503
+
+
+QQ = (
+    "Mozilla/5.0 (Linux; Android 10; V1914A Build/QP1A.190711.020; wv) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Version/4.0 Chrome/78.0.3904.96 Mobile Safari/537.36 V1_AND_SQ_8.4.8_1492_YYB_D QQ/8.4.8.4810 NetType/4G"
+)
+
+
+async def test_a_link_sends_people_on_and_gives_programs_nothing(process: Process, link: MakeLink) -> None:
+    code = await link("https://a.example/")
+    met = {
+        agent: (await process.phone(agent).scan(code["slug"])).outcome
+        for agent in ["WhatsApp/2.23.20.0 A", "kube-probe/1.29", "curl/8.5.0", "", QQ]
+    }
+    library = await process.phone("okhttp/4.12.0", Accept="application/json").client.get(f"/{code['slug']}")
+
+    assert list(met.values()) == ["preview"] * 4 + ["claimed"]
+    assert library.json()["outcome"] == "claimed"

@@ -443,7 +443,7 @@ async def test_an_endless_user_agent_costs_no_time(process: Process, code: Make)
     seen = await process.phone("Mozilla/5.0 MicroMessenger/8.0 " + "x" * 100_000).scan(made.slug)
     assert seen.outcome == "claimed"
     assert scan.read_browser.cache_info().currsize == 1
-    assert scan.read_browser(b"Mozilla/5.0 MicroMessenger/8.0 " + b"x" * (512 - 31)).client == "wechat"
+    assert scan.read_browser(b"Mozilla/5.0 MicroMessenger/8.0 " + b"x" * (512 - 31), False).client == "wechat"
     assert scan.read_browser.cache_info().currsize == 1, "what is kept of it is its beginning"
 
 
