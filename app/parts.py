@@ -15,7 +15,7 @@ from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
 from app.services.resting import Rester
 from app.services.sifting import SieveMaker
-from app.services.watching import Watcher
+from app.services.watching import Rereader, Watcher
 from app.settings import Settings
 from app.store.database import Database
 
@@ -70,6 +70,6 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now, *, 
     sieve = SieveMaker(database, redis)
     ager = Ager(database, clock, days=settings.events_days)
     eraser = Eraser(database, redis, pseudonyms)
-    chores = (sieve.keep, eraser.some, ager.some)
     watcher = Watcher(database, redis, clock)
+    chores = (sieve.keep, eraser.some, ager.some, Rereader(drain, watcher, clock).some)
     return Parts(database, redis, drain, recaller, reconciler, rester, watcher, clock, pseudonyms, chores)

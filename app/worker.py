@@ -8,6 +8,7 @@ import signal
 from app import telemetry
 from app.domain.errors import CountersAway, StoreAway
 from app.parts import Parts, build_parts
+from app.services import watching
 from app.services.draining import ENTRIES
 from app.settings import Settings
 
@@ -71,16 +72,8 @@ async def chores(parts: Parts) -> None:
 
 
 async def reread(parts: Parts) -> None:
-    """Record what another version set aside and this one can read."""
-    for workspace in (await parts.watcher.look()).with_unreadable:
-        try:
-            told = await parts.drain.reread(workspace)
-        except (CountersAway, StoreAway):
-            raise
-        except Exception as error:  # noqa: BLE001  # What was set aside must not keep anybody's events waiting.
-            telemetry.say("entries_not_read_again", level=logging.ERROR, workspace=workspace, error=error)
-        else:
-            telemetry.say("entries_read_again", workspace=workspace, recorded=told)
+    """Record what was set aside and can be recorded now: by this version, or since the record has it again."""
+    await watching.reread(parts.drain, parts.watcher)
 
 
 async def one_round(parts: Parts) -> bool:

@@ -33,7 +33,11 @@ def events(workspace: WorkspaceId) -> str:
 
 
 def unreadable(workspace: WorkspaceId) -> str:
-    """Name the stream of entries that could not be recorded, as they were and as they were called; never trimmed."""
+    """Name the stream of entries that could not be recorded (dead letters); never trimmed.
+
+    Fields as in `events`; also `entry`, where it stands under another name than in the stream, and `lines`, the numbers
+    of the lines that are left when the record has the others.
+    """
     return f"huoma:{{{workspace}}}:unreadable"
 
 

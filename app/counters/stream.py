@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ClusterError, ResponseError
 
 from app.counters import keys
-from app.counters.scripts import FORGET, KEEP, SET_ASIDE
+from app.counters.scripts import FORGET, KEEP, NARROW, SET_ASIDE
 from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.errors import CountersAway
@@ -84,26 +84,66 @@ async def forget(redis: Redis, workspace: WorkspaceId, epoch: str, entry: str) -
     await FORGET.run(redis, [keys.events(workspace), keys.epoch(workspace)], [epoch, f"{ms}-{int(seq) + 1}"])
 
 
-async def set_aside(redis: Redis, workspace: WorkspaceId, epoch: str, entry: str) -> str:
-    """Set aside the first entry after a position, so that it stands in nobody's way; name it, '' when there is none.
+async def set_aside(
+    redis: Redis, workspace: WorkspaceId, epoch: str, entry: str, names: Sequence[str] = ()
+) -> list[str]:
+    """Set aside the first entry after a position, or the named ones, so that the entries behind can be recorded.
 
+    Shapes: answers with the names under which they stand aside, in their order; empty when there was nothing.
     Raises: CountersAway.
     """
     stream_keys = [keys.events(workspace), keys.epoch(workspace), keys.unreadable(workspace)]
-    return str(await SET_ASIDE.run(redis, stream_keys, [epoch, entry]))
+    return [str(name) for name in await SET_ASIDE.run(redis, stream_keys, [epoch, entry, *names])]
 
 
-async def put_aside(redis: Redis, workspace: WorkspaceId, limit: int) -> list[Packed]:
-    """Read at most `limit` entries that were set aside, the oldest first. Raises: CountersAway, Unreadable."""
-    with away(), _as_text():
-        rows: Any = await redis.xrange(keys.unreadable(workspace), count=limit)
-    return [packed(entry, fields) for entry, fields in rows]
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Hold an entry that was set aside: the name under which it stands aside, and what it holds.
+
+    Shapes: `packed` is None when the entry is no text, and no version of huoma wrote it.
+    """
+
+    name: str
+    packed: Packed | None
 
 
-async def drop_aside(redis: Redis, workspace: WorkspaceId, entry: str) -> None:
+async def read_aside(redis: Redis, workspace: WorkspaceId, start: str, limit: int) -> list[Aside]:
+    """Read at most `limit` entries that were set aside, the oldest first, from the one named `start` on.
+
+    Shapes: `start` is `-` for the first one, and has `(` before it to begin behind an entry.
+    Raises: CountersAway.
+    """
+    with away():
+        # As bytes: one entry that is no text must not hide the others.
+        rows = await redis.execute_command(  # type: ignore[no-untyped-call]
+            "XRANGE", keys.unreadable(workspace), start, "+", "COUNT", limit, NEVER_DECODE=True
+        )
+    return [Aside(name.decode(), _read_aside(name.decode(), fields)) for name, fields in rows]
+
+
+def _read_aside(name: str, raw: Mapping[bytes, bytes] | Sequence[bytes]) -> Packed | None:
+    try:
+        pairs = raw.items() if isinstance(raw, Mapping) else zip(raw[::2], raw[1::2], strict=True)
+        fields = {key.decode(): value.decode() for key, value in pairs}
+        one = packed(fields.get("entry", name), fields)
+        return replace(one, numbers=tuple(map(int, fields["lines"].split()))) if "lines" in fields else one
+    except ValueError:
+        return None
+
+
+async def drop_aside(redis: Redis, workspace: WorkspaceId, name: str) -> None:
     """Drop an entry that was set aside and that the record has by now. Raises: CountersAway."""
     with away():
-        await redis.xdel(keys.unreadable(workspace), entry)
+        await redis.xdel(keys.unreadable(workspace), name)
+
+
+async def narrow_aside(redis: Redis, workspace: WorkspaceId, name: str, left: Packed) -> None:
+    """Leave those lines of an entry aside that the record does not have yet; nothing when the entry is gone.
+
+    Raises: CountersAway — the entry may be there as it was.
+    """
+    numbers = " ".join(str(n) for n in left.numbers)
+    await NARROW.run(redis, [keys.unreadable(workspace)], [name, left.entry, left.at_ms, numbers, left.text])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +211,8 @@ def _as_text() -> Iterator[None]:
 def unpack(one: Packed) -> list[Event]:
     """Read the events that one script call packed into one entry. Raises: ValueError."""
     events = []
-    for n, line in enumerate(one.text.split("\n")):
+    lines = one.text.split("\n")
+    for n, line in zip(one.numbers or range(len(lines)), lines, strict=True):
         # An entry from before events had a detail has four fields a line.
         kind, code, client, seat, detail = (*line.split("|"), "")[:5]
         events.append(Event(one.entry, n, one.at_ms, EventKind(kind), CodeId(code), client, Seat(seat), detail))

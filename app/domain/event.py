@@ -1,5 +1,6 @@
 """Say what happened, as the counters tell it and the record keeps it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -82,11 +83,13 @@ class Packed:
     """Hold the events of one script call as they travel, a line each: `kind|code|client|seat|detail`.
 
     Shapes: `entry` and `at_ms` as in `Event`, whose `n` is the number of the line; the seat as `Seat` spells it.
+    `numbers` has the number of each line where other lines of the same call are missing, and is empty otherwise.
     """
 
     entry: str
     at_ms: int
     text: str
+    numbers: tuple[int, ...] = ()
 
     def lines(self) -> list[str]:
         """Spell each event in ten fields with a `|` between: the seat's six stand in its place.
@@ -101,6 +104,19 @@ class Packed:
             if _marks(text) != _MARKS_OF_A_LINE * lines:
                 raise Unreadable(f"entry {self.entry} does not hold events")
         return text.replace(".", "|").split("\n")
+
+    def numbered(self) -> list[tuple[int, str]]:
+        """Pair each line, as `lines` spells it, with its number. Raises: Unreadable."""
+        lines = self.lines()
+        if self.numbers and len(self.numbers) != len(lines):
+            raise Unreadable(f"entry {self.entry} has {len(lines)} lines and {len(self.numbers)} numbers")
+        return list(zip(self.numbers or range(len(lines)), lines, strict=True))
+
+    def only(self, numbers: Collection[int]) -> "Packed":
+        """Keep the lines that have some numbers, and their numbers. Raises: Unreadable."""
+        raw = self.text.split("\n")
+        kept = [(n, text) for (n, _), text in zip(self.numbered(), raw, strict=True) if n in numbers]
+        return Packed(self.entry, self.at_ms, "\n".join(text for _, text in kept), tuple(n for n, _ in kept))
 
 
 def _marks(text: str) -> bytes:

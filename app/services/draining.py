@@ -9,9 +9,10 @@ from redis.asyncio import Redis
 
 from app.counters import stream
 from app.domain.code import WorkspaceId
-from app.domain.event import Packed, Unreadable
+from app.domain.event import Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
+from app.services.dead_letters import DeadLetters
 from app.store import erasures, records
 from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
@@ -63,6 +64,7 @@ class Drain:
         self._database = database
         self._redis = redis
         self._pseudonyms = pseudonyms or Pseudonyms(tuple)
+        self._dead_letters = DeadLetters(database, redis, self._pseudonyms)
         # Entries that a transaction takes at most, where some could not be recorded.
         self._limits: dict[WorkspaceId, int] = {}
 
@@ -171,11 +173,32 @@ class Drain:
             return at
         return at if read.known else await self._common(connection, workspace, at.epoch)
 
-    async def _narrow_down(self, workspace: WorkspaceId, waiting: int, stuck: _Stuck) -> None:
-        """Let the next transaction take half as much; set aside the entry that cannot be recorded by itself.
+    async def _set_lacking_aside(self, workspace: WorkspaceId) -> bool:
+        """Set aside what names codes or targets that the record lacks; record what else those entries hold.
 
+        False when there was nothing of the kind.
+        """
+        async with self._database.writing() as connection:
+            at = await records.lock_position(connection, workspace, wait=True)
+            assert at is not None
+            at = await self._resumed(connection, workspace, at)
+            try:
+                names = await self._dead_letters.set_aside_lacking(connection, workspace, at)
+            except Unreadable:
+                return False
+        if names:
+            say("entries_set_aside", level=logging.ERROR, workspace=workspace, entries=len(names))
+            await self._dead_letters.read_again(workspace, start=names[0])
+        return bool(names)
+
+    async def _narrow_down(self, workspace: WorkspaceId, waiting: int, stuck: _Stuck) -> None:
+        """Set aside what names what the record lacks; else let the next transaction take half as much.
+
+        An entry that cannot be recorded by itself is set aside.
         Raises: Unreadable — there is nothing to set aside.
         """
+        if isinstance(stuck.__cause__, records.LackingError) and await self._set_lacking_aside(workspace):
+            return
         limit = self._limits.get(workspace)
         if limit != 1:
             self._limits[workspace] = max(1, min(waiting, limit or waiting) // 2)
@@ -187,10 +210,10 @@ class Drain:
             at = await self._resumed(connection, workspace, at)
             if (at, await self._first(workspace, at)) != stuck.where:
                 return
-            entry = await stream.set_aside(self._redis, workspace, stuck.at.epoch, stuck.at.entry)
-        if not entry:
+            names = await stream.set_aside(self._redis, workspace, stuck.at.epoch, stuck.at.entry)
+        if not names:
             raise stuck
-        say("entry_set_aside", level=logging.ERROR, workspace=workspace, entry=entry, why=str(stuck))
+        say("entry_set_aside", level=logging.ERROR, workspace=workspace, entry=names[0], why=str(stuck))
 
     async def _first(self, workspace: WorkspaceId, at: records.Position) -> str | None:
         """Name what comes first after a position; None when it cannot be named."""
@@ -201,36 +224,11 @@ class Drain:
         return read.entries[0].entry if read.entries else ""
 
     async def reread(self, workspace: WorkspaceId) -> int:
-        """Record what was set aside and this version can read; answer with the entries recorded.
+        """Record what was set aside and can be recorded now; answer with the entries of which nothing is left.
 
         Raises: StoreAway, CountersAway — what was recorded will not be recorded again.
         """
-        recorded = 0
-        try:
-            entries = await stream.put_aside(self._redis, workspace, ENTRIES)
-        except Unreadable:
-            return 0
-        for entry in entries:
-            try:
-                await self._record_one(workspace, entry)
-            except (Unreadable, records.DayDroppedError):
-                continue
-            except records.AlreadyRecorded:
-                # By a process that died before it could drop it.
-                say("entry_was_recorded", workspace=workspace, entry=entry.entry)
-            recorded += 1
-            await stream.drop_aside(self._redis, workspace, entry.entry)
-        return recorded
-
-    async def _record_one(self, workspace: WorkspaceId, entry: Packed) -> None:
-        async with self._database.writing() as connection:
-            at = await records.lock_position(connection, workspace, wait=True)
-            assert at is not None
-            tally = Tally(await read_zone(connection, workspace))
-            name = self._pseudonyms.namer(workspace, await erasures.tombstones(connection, workspace))
-            await records.append(connection, workspace, [entry], tally, name)
-            await records.settle(connection, workspace, tally, at)
-        DRAINED.inc(tally.events)
+        return await self._dead_letters.read_again(workspace)
 
     async def all_of(self, workspace: WorkspaceId) -> None:
         """Record everything that has happened so far."""

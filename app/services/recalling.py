@@ -6,11 +6,12 @@ The memory is bounded and never trusted: the counters judge every claim by the v
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
 from redis.asyncio import Redis
+from sqlalchemy.exc import NoResultFound
 
 from app.counters import counts, versions
 from app.counters.claims import BlockReply
@@ -260,6 +261,17 @@ class Recaller:
             self._looking -= 1
 
     async def _read_entry(self, code_id: CodeId, *, new: bool = False) -> Entry:
+        try:
+            return await self._read_and_publish(code_id, new=new)
+        except NoResultFound:
+            # PostgreSQL came back without a code that this process knows: it is over. A process that starts later
+            # finds no such slug.
+            kept = self._codes.peek(code_id)
+            if kept is None:
+                raise
+            return Entry(replace(kept.code, closed=True), kept.roster)
+
+    async def _read_and_publish(self, code_id: CodeId, *, new: bool) -> Entry:
         workspace = await self._workspace_of(code_id)
         for _ in range(_ATTEMPTS):
             expected = await versions.in_force(self._redis, workspace, code_id)

@@ -125,11 +125,11 @@ class Reconciler:
         self,
         workspace: WorkspaceId,
         totals: dict[TargetId, tuple[CodeId, int, int, int]],
-        retold: dict[TargetId, tuple[int, int]],
+        retold: dict[TargetId, retellings.Retold],
     ) -> list[Difference]:
         found = []
         for target, (code, _members, held, seen) in totals.items():
-            held_again, seen_again = retold.get(target, (0, 0))
+            held_again, seen_again, _ = retold.get(target, retellings.Retold(0, 0, None))
             for what, again, recorded in (("held", held_again, held), ("seen", seen_again, seen)):
                 if again != recorded:
                     found.append(Difference(workspace, code, target, f"{what} by events", again, recorded, "events"))

@@ -1,6 +1,7 @@
 """Tell how far the record is behind (落后): how much waits, since when, and what could not be recorded."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,12 +14,14 @@ from redis.asyncio import Redis
 from app.counters import stream
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway, StoreAway
+from app.services.draining import Drain
 from app.store import records
 from app.store.database import Database
-from app.telemetry import BACKLOG, LAG, UNREADABLE
+from app.telemetry import BACKLOG, LAG, UNREADABLE, say
 
 # Asking costs a query and the workspaces; anybody may ask, and often.
 _KEPT: Final = timedelta(seconds=5)
+REREAD_EVERY: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +97,40 @@ class Watcher:
         if not self._workspaces:
             raise StoreAway
         return self._workspaces
+
+
+async def reread(drain: Drain, watcher: Watcher) -> None:
+    """Record what was set aside in any workspace and can be recorded now. Raises: StoreAway, CountersAway."""
+    for workspace in (await watcher.look()).with_unreadable:
+        try:
+            told = await drain.reread(workspace)
+        except (CountersAway, StoreAway):
+            raise
+        except Exception as error:  # noqa: BLE001  # What was set aside must not keep anybody's events waiting.
+            say("entries_not_read_again", level=logging.ERROR, workspace=workspace, error=error)
+        else:
+            say("entries_read_again", workspace=workspace, recorded=told)
+
+
+class Rereader:
+    """Read again once a minute what was set aside: a target that the record lacked may be back."""
+
+    def __init__(self, drain: Drain, watcher: Watcher, clock: Callable[[], datetime]) -> None:
+        self._drain = drain
+        self._watcher = watcher
+        self._clock = clock
+        self._again: datetime | None = None
+
+    async def some(self) -> None:
+        """Read again what was set aside, if it is time to; the first time by one worker's start, not by this.
+
+        Cost: nothing when it is not time; else as `Watcher.look`, and reading what stands aside.
+        Raises: StoreAway, CountersAway — what was recorded will not be recorded again.
+        """
+        now = self._clock()
+        if self._again is None:
+            self._again = now + REREAD_EVERY
+        if now < self._again:
+            return
+        self._again = now + REREAD_EVERY
+        await reread(self._drain, self._watcher)

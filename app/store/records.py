@@ -36,6 +36,10 @@ class Position:
     entry: str
 
 
+class LackingError(Unreadable):
+    """Say that events name a target or a code that the record does not have."""
+
+
 class AlreadyRecorded(Exception):  # noqa: N818  # It tells of a crash, and is none.
     """Say that the record has an entry already; nothing of the transaction may be kept."""
 
@@ -66,7 +70,7 @@ async def lock_position(connection: Writing, workspace: WorkspaceId, *, wait: bo
 def prepared(entries: Iterable[Packed]) -> bool:
     """Tell whether this process knows that there is a partition for each of some entries."""
     with suppress(ValueError, OverflowError, OSError):
-        return all(_instant(entry).date() in _partitions for entry in entries)
+        return all(instant_of(entry).date() in _partitions for entry in entries)
     return False
 
 
@@ -76,7 +80,7 @@ async def recorded(connection: Writing, workspace: WorkspaceId, entries: Sequenc
     rows = await (await _driver(connection)).fetch(
         _RECORDED,
         workspace,
-        [_instant(entry) for entry in entries],
+        [instant_of(entry) for entry in entries],
         [int(ms) for ms, _ in names],
         [int(seq) for _, seq in names],
     )
@@ -107,13 +111,15 @@ async def append(
     """
     driver = await _driver(connection)
     with _readable():
-        days = sorted({_instant(entry).date() for entry in entries})
+        days = sorted({instant_of(entry).date() for entry in entries})
     for day in days:
         await _make_partition(driver, day)
     rows = _rows(workspace, entries, tally, name)
     try:
         with _readable():
             await driver.copy_to_table("events", source=rows, columns=_COLUMNS, format="text", delimiter="|")
+    except asyncpg.UniqueViolationError as error:
+        raise AlreadyRecorded from error
     except (asyncpg.CheckViolationError, asyncpg.DeadlockDetectedError) as error:
         # Said of a row for which there is no partition, since somebody dropped it behind our back; or who is dropping
         # it waits for us, while we wait for him.
@@ -124,7 +130,7 @@ async def append(
 async def settle(connection: Writing, workspace: WorkspaceId, tally: Tally, position: Position) -> None:
     """Move totals and hours by what was counted, and store how far the record has come.
 
-    Raises: Unreadable — an event is of a kind that nobody knows, or holds a number that has no room.
+    Raises: Unreadable — an event is of a kind that nobody knows, or holds a number that has no room; LackingError.
     Cost: one COPY and at most eight statements, whatever the number of events.
     """
     driver = await _driver(connection)
@@ -141,14 +147,19 @@ async def settle(connection: Writing, workspace: WorkspaceId, tally: Tally, posi
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Call unreadable what is so in itself, and nothing else: what ails servers or tables is no fault of an entry."""
+    """Call unreadable what is so in itself, and nothing else: what ails servers or tables is no fault of an entry.
+
+    The fault is in the data when PostgreSQL names a data exception or a constraint: SQLSTATE classes 22 and 23 in
+    appendix A of its manual, read 2026-11-25. The caller judges what belongs to the table: a row without a
+    partition, and a row that is there already.
+    """
     try:
         yield
-    except Unreadable:
+    except (Unreadable, asyncpg.CheckViolationError, asyncpg.UniqueViolationError):
         raise
-    except asyncpg.UniqueViolationError as error:
-        raise AlreadyRecorded from error
-    except (ValueError, OverflowError, asyncpg.DataError) as error:
+    except asyncpg.ForeignKeyViolationError as error:
+        raise LackingError(f"{error.constraint_name}: {error.detail}") from error
+    except (ValueError, OverflowError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         raise Unreadable(type(error).__name__) from error
 
 
@@ -158,11 +169,11 @@ async def _rows(
     """Spell entries as COPY reads them: `Packed.lines` vouches that nothing has to be escaped."""
     rows: list[str] = []
     for entry in entries:
-        lines = entry.lines()
-        tally.add(entry.at_ms, lines)
+        lines = entry.numbered()
+        tally.add(entry.at_ms, [line for _, line in lines])
         ms, seq = entry.entry.split("-")
-        head = f"{_instant(entry).isoformat()}|{workspace}|{ms}|{seq}|"
-        for n, line in enumerate(lines):
+        head = f"{instant_of(entry).isoformat()}|{workspace}|{ms}|{seq}|"
+        for n, line in lines:
             place, visitor, detail = line.rsplit("|", 2)
             rows.append(f"{head}{n}|{place}|{visitor and name(visitor)}|{detail}\n")
         if len(rows) >= _ROWS:
@@ -177,7 +188,8 @@ async def _driver(connection: Writing) -> Any:
     return driver
 
 
-def _instant(entry: Packed) -> datetime:
+def instant_of(entry: Packed) -> datetime:
+    """Tell when the events of an entry happened. Raises: Unreadable — there is no such day to record them on."""
     # A day before or after these has no partition that could be named, or none that ends.
     if not 0 <= entry.at_ms < _LAST_DAY_MS:
         raise Unreadable(f"entry {entry.entry} is of no time")

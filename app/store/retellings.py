@@ -3,7 +3,8 @@
 Each is one pass over all events of a workspace, and begins with what those of dropped days had counted.
 """
 
-from typing import Final
+from collections.abc import Collection
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,10 +13,25 @@ from app.domain.event import UNCOUNTED, EventKind
 from app.store.database import Reading, Writing
 
 
-async def places(connection: Reading | Writing, workspace: WorkspaceId) -> dict[TargetId, tuple[int, int]]:
-    """Tell (held, seen) of every target as its totals should have it. Cost: one query."""
-    rows = await connection.execute(sa.text(_PLACES), {"workspace": workspace})
-    return {TargetId(row[0]): (int(row[1]), int(row[2])) for row in rows}
+class Retold(NamedTuple):
+    """Hold the totals of a target as its events give them.
+
+    Shapes: `members` is the last head count, None when no event that is still there holds one.
+    """
+
+    held: int
+    seen: int
+    members: int | None
+
+
+async def places(
+    connection: Reading | Writing, workspace: WorkspaceId, only: Collection[TargetId] | None = None
+) -> dict[TargetId, Retold]:
+    """Recompute the totals of every target, or of some, from events. Cost: one query."""
+    rows = await connection.execute(
+        sa.text(_PLACES), {"workspace": workspace, "only": None if only is None else list(only)}
+    )
+    return {TargetId(row[0]): Retold(int(row[1]), int(row[2]), row[3]) for row in rows}
 
 
 async def hours_apart(
@@ -38,16 +54,17 @@ async def adds_apart(connection: Reading | Writing, workspace: WorkspaceId) -> l
 # Where a head count stands in the stream decides which places count; rows are compared field by field.
 _PLACES: Final = """
     with last as (
-        select distinct on (target_id) target_id, ms, seq, n from (
-            select target_id, entry_ms as ms, entry_seq as seq, n from events
+        select distinct on (target_id) target_id, ms, seq, n, members from (
+            select target_id, entry_ms as ms, entry_seq as seq, n, seat as members from events
             where workspace_id = :workspace and kind = 'b'
             union all
-            select target_id, rebased_ms, rebased_seq, rebased_n from past_places where workspace_id = :workspace
+            select target_id, rebased_ms, rebased_seq, rebased_n, null from past_places where workspace_id = :workspace
         ) as b order by target_id, ms desc, seq desc, n desc
     ), e as (
         select e.target_id, e.kind, e.seat,
             last.ms is null or (e.entry_ms, e.entry_seq, e.n) > (last.ms, last.seq, last.n) as since
         from events as e left join last using (target_id) where e.workspace_id = :workspace and e.target_id <> ''
+            and (cast(:only as text[]) is null or e.target_id = any(cast(:only as text[])))
     ), now as (
         select target_id,
             count(*) filter (where kind = 'c')
@@ -59,9 +76,11 @@ _PLACES: Final = """
         select target_id, held,
             case when (rebased_ms, rebased_seq, rebased_n) = (last.ms, last.seq, last.n) then seen else 0 end as seen
         from past_places join last using (target_id) where workspace_id = :workspace
+            and (cast(:only as text[]) is null or target_id = any(cast(:only as text[])))
     )
-    select target_id, coalesce(now.held, 0) + coalesce(past.held, 0), coalesce(now.seen, 0) + coalesce(past.seen, 0)
-    from now full join past using (target_id)
+    select target_id, coalesce(now.held, 0) + coalesce(past.held, 0), coalesce(now.seen, 0) + coalesce(past.seen, 0),
+        last.members
+    from now full join past using (target_id) left join last using (target_id)
 """
 _HOURS: Final = """
     with e as (

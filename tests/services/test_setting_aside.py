@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 
@@ -11,10 +12,11 @@ from app.counters import keys, stream
 from app.domain import tally
 from app.domain.code import WorkspaceId
 from app.services import draining
+from app.services.watching import Rereader
 from app.store.database import Database
 from tests.conftest import START, Clock
 from tests.scanning import Make, Process
-from tests.services.test_draining import told
+from tests.services.test_draining import told, totals
 
 NOW = str(int(START.timestamp() * 1000))
 
@@ -162,6 +164,79 @@ async def test_what_was_set_aside_is_recorded_once_whenever_its_worker_dies(
     assert await told(database, made.workspace) == ["c"]
     assert await aside(redis, made.workspace) == 0
     assert await process.reconciler.verify(made.workspace) == []
+
+
+async def test_what_still_cannot_be_recorded_stays_and_hides_nothing_younger(
+    process: Process, code: Make, redis: Redis, database: Database
+) -> None:
+    made = await code(5)
+    await write(redis, made.workspace, b"p|code|wechat|0...0.0.\xff\xfe|")
+    for _ in range(300):
+        await redis.xadd(keys.unreadable(made.workspace), {"now": NOW, "events": "no event at all"})
+    await process.phone().scan(made.slug)
+    epoch = await stream.epoch_of(redis, made.workspace)
+    for _ in range(2):
+        await stream.set_aside(redis, made.workspace, epoch, stream.START)
+    assert await aside(redis, made.workspace) == 302
+    assert await process.drain.reread(made.workspace) == 1
+    assert await told(database, made.workspace) == ["c"]
+    assert await aside(redis, made.workspace) == 301, "a later version may read them"
+
+
+async def test_an_entry_older_than_what_stands_aside_is_set_aside_too(
+    process: Process, code: Make, redis: Redis, database: Database
+) -> None:
+    made = await code(5)
+    await process.phone().scan(made.slug)
+    await redis.xadd(keys.unreadable(made.workspace), {"now": NOW, "events": "no event at all"})
+    epoch = await stream.epoch_of(redis, made.workspace)
+    assert len(await stream.set_aside(redis, made.workspace, epoch, stream.START)) == 1
+    assert await process.drain.reread(made.workspace) == 1
+    assert await told(database, made.workspace) == ["c"]
+    assert await process.reconciler.verify(made.workspace) != [], "the one that holds no event"
+    await redis.delete(keys.unreadable(made.workspace))
+    assert await process.reconciler.verify(made.workspace) == []
+
+
+@pytest.mark.parametrize("late", ["places", "head_count"])
+async def test_what_is_recorded_after_a_head_count_counts_as_if_it_had_come_in_order(
+    process: Process, code: Make, api: httpx.AsyncClient, redis: Redis, database: Database, late: str
+) -> None:
+    made = await code(50)
+    await process.phone().scan(made.slug)
+    await process.drain.all_of(made.workspace)
+    epoch = await stream.epoch_of(redis, made.workspace)
+    members = f"/targets/{made.targets[0]}/members"
+    if late == "places":
+        await process.phone().visit(made.slug)
+        for _ in range(2):
+            await stream.set_aside(redis, made.workspace, epoch, stream.START)
+        (await api.post(members, json={"count": 30})).raise_for_status()
+    else:
+        (await api.post(members, json={"count": 30})).raise_for_status()
+        await stream.set_aside(redis, made.workspace, epoch, stream.START)
+        await process.phone().visit(made.slug)
+    await process.drain.all_of(made.workspace)
+    assert await process.drain.reread(made.workspace) > 0
+    assert await process.reconciler.verify(made.workspace) == []
+    assert await totals(database, made) == [(30, 1, 0 if late == "places" else 1)]
+
+
+async def test_a_worker_reads_again_once_a_minute_what_was_set_aside(
+    process: Process, code: Make, redis: Redis, database: Database, clock: Clock
+) -> None:
+    made = await code(5)
+    parts = process.parts(database, redis, clock)
+    rereader = Rereader(parts.drain, parts.watcher, clock)
+    await rereader.some()
+    await process.phone().scan(made.slug)
+    await stream.set_aside(redis, made.workspace, await stream.epoch_of(redis, made.workspace), stream.START)
+    await rereader.some()
+    assert await aside(redis, made.workspace) == 1
+    clock.forward(seconds=60)
+    await rereader.some()
+    assert await aside(redis, made.workspace) == 0
+    assert await told(database, made.workspace) == ["c"]
 
 
 async def test_what_ails_the_server_when_it_is_read_again_stops_no_worker(

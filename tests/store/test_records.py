@@ -91,8 +91,9 @@ async def test_totals_hours_and_adds_are_what_events_alone_tell(
     async with database.reading() as connection:
         totals = await records.totals_of(connection, workspace.id)
         again = await retellings.places(connection, workspace.id)
-        assert {target: row[2:] for target, row in totals.items()} == again
-        assert any(seen for _, seen in again.values())
+        assert {target: row[2:] for target, row in totals.items()} == {t: told[:2] for t, told in again.items()}
+        assert {target: row[1] for target, row in totals.items()} == {t: told.members or 0 for t, told in again.items()}
+        assert any(told.seen for told in again.values())
         assert await retellings.hours_apart(connection, workspace.id) == []
         assert await retellings.adds_apart(connection, workspace.id) == []
 

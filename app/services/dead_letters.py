@@ -1,0 +1,127 @@
+"""Keep entries that cannot be recorded out of the way (搁置, dead letters), and record of them what can be.
+
+Law: a line of an entry is in the stream, set aside or recorded; what is recorded leaves what is set aside afterwards.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from redis.asyncio import Redis
+
+from app.counters import stream, versions
+from app.counters.stream import Aside
+from app.domain.code import CodeId, WorkspaceId
+from app.domain.event import Packed, Unreadable
+from app.domain.pseudonym import Pseudonyms
+from app.domain.tally import Tally
+from app.store import dead_letters, erasures, records
+from app.store.database import Database, Writing
+from app.store.snapshots import read_zone
+from app.telemetry import DRAINED, say
+
+# Entries looked at together.
+_PAGE: Final = 256
+
+
+class DeadLetters:
+    """Set entries aside that name what the record lacks, and read again what was set aside."""
+
+    def __init__(self, database: Database, redis: Redis, pseudonyms: Pseudonyms) -> None:
+        self._database = database
+        self._redis = redis
+        self._pseudonyms = pseudonyms
+
+    async def set_aside_lacking(self, connection: Writing, workspace: WorkspaceId, at: records.Position) -> list[str]:
+        """Set aside every entry after a position that names a code or a target which the record does not have.
+
+        PostgreSQL was restored from an older dump, or has lost its last commits in a failover. Processes remember what
+        is gone, so the codes concerned are marked: the next scan reads them anew and shows what the record has.
+        Shapes: answers with the names under which they stand aside. The position must be locked.
+        Cost: two queries for each 256 entries that wait.
+        Raises: StoreAway, CountersAway; Unreadable — what stands before must be set aside first.
+        """
+        names: list[str] = []
+        while True:
+            read = await stream.read_after(self._redis, workspace, at.epoch, at.entry, _PAGE)
+            if not read.entries:
+                return names
+            lacking = await dead_letters.lacking(connection, workspace, dead_letters.readable(read.entries))
+            for code in sorted({code for lines in lacking.values() for code in lines.values()}):
+                await versions.mark(self._redis, workspace, code)
+            if lacking:
+                names += await stream.set_aside(self._redis, workspace, read.epoch, at.entry, list(lacking))
+                ghosts = sorted({code for lines in lacking.values() for code in lines.values()})
+                say("record_lacks_what_is_shown", level=logging.ERROR, workspace=workspace, codes=ghosts[:10])
+            at = records.Position(read.epoch, read.entries[-1].entry)
+
+    async def read_again(self, workspace: WorkspaceId, *, start: str = "-") -> int:
+        """Record what was set aside and can be recorded now; answer with the entries of which nothing is left.
+
+        Of an entry that cannot be recorded as a whole the lines that can be are, and the others stay.
+        Shapes: begins with the entry that stands aside as `start`.
+        Raises: StoreAway, CountersAway — what was recorded will not be recorded again.
+        """
+        done = 0
+        while True:
+            page = await stream.read_aside(self._redis, workspace, start, _PAGE)
+            if not page:
+                return done
+            done += await self._read_page(workspace, page)
+            start = f"({page[-1].name}"
+
+    async def _read_page(self, workspace: WorkspaceId, page: Sequence[Aside]) -> int:
+        readable = [one for one in page if one.packed is not None and dead_letters.readable([one.packed])]
+        try:
+            return await self._record(workspace, readable)
+        except (Unreadable, records.DayDroppedError, records.AlreadyRecorded):
+            done = 0
+            # One of them is at fault, and must not keep the others from being recorded.
+            for one in readable:
+                try:
+                    done += await self._record(workspace, [one])
+                except (Unreadable, records.DayDroppedError, records.AlreadyRecorded):
+                    continue
+            return done
+
+    async def _record(self, workspace: WorkspaceId, page: Sequence[Aside]) -> int:
+        """Record the lines that can be, then leave only the others aside. Raises: as `records.append`, `settle`."""
+        entries = [one.packed for one in page if one.packed is not None]
+        if not entries:
+            return 0
+        async with self._database.writing() as connection:
+            at = await records.lock_position(connection, workspace, wait=True)
+            assert at is not None
+            lacking = await dead_letters.lacking(connection, workspace, entries)
+            recorded = await dead_letters.recorded_lines(connection, workspace, entries)
+            parts = []
+            for entry in entries:
+                numbers = {n for n, _ in entry.numbered()}
+                wanted = numbers - lacking.get(entry.entry, {}).keys() - recorded[entry.entry]
+                if wanted:
+                    parts.append(entry.only(wanted))
+            if parts:
+                await self._append(connection, workspace, at, parts)
+        return await self._leave(workspace, page, lacking)
+
+    async def _append(
+        self, connection: Writing, workspace: WorkspaceId, at: records.Position, parts: Sequence[Packed]
+    ) -> None:
+        tally = Tally(await read_zone(connection, workspace))
+        name = self._pseudonyms.namer(workspace, await erasures.tombstones(connection, workspace))
+        await records.append(connection, workspace, parts, tally, name)
+        await records.settle(connection, workspace, tally, at)
+        await dead_letters.retell(connection, workspace, parts)
+        DRAINED.inc(tally.events)
+
+    async def _leave(self, workspace: WorkspaceId, page: Sequence[Aside], lacking: dict[str, dict[int, CodeId]]) -> int:
+        done = 0
+        for one in page:
+            assert one.packed is not None
+            left = one.packed.only(lacking.get(one.packed.entry, {}))
+            if not left.numbers:
+                done += 1
+                await stream.drop_aside(self._redis, workspace, one.name)
+            elif len(left.numbers) < len(one.packed.numbered()):
+                await stream.narrow_aside(self._redis, workspace, one.name, left)
+        return done
