@@ -263,6 +263,8 @@ def _count(number: int, error: Mapping[str, Any]) -> str:
 
 def _say(error: Mapping[str, Any]) -> str:
     context = error.get("ctx") or {}
+    if error["type"] == "extra_forbidden" and error["loc"][0] == "query":
+        return "There is no such parameter"
     if error["type"] == "string_pattern_mismatch":
         return _PATTERNS.get(context["pattern"], "Give a time of day such as 09:00")
     if error["type"] in ("model_attributes_type", "model_type", "dict_type") and len(error["loc"]) > 1:

@@ -24,7 +24,7 @@ UPLOAD_REFUSALS: Final = (
     "unsupported_media_type",
     *TEXT_REFUSALS,
 )  # fmt: skip
-_ALWAYS: Final = ("unauthenticated", "insufficient_scope", "store_away")
+_ALWAYS: Final = ("unauthenticated", "insufficient_scope", "invalid", "store_away")
 # What many operations have in common, by a word that is no code itself.
 _GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "body": ("invalid", "malformed_body", "body_too_large", "body_too_slow"),

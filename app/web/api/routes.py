@@ -3,12 +3,13 @@
 from collections import defaultdict
 from typing import Final
 
-from fastapi import APIRouter, FastAPI, Security
+from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.routing import APIRoute
 
 from app.web.api import accounts, channels, codes, explain, keys, options, prints, stats, targets, visitors, workspace
 from app.web.api.asking import BEARER
 from app.web.api.context import ApiContext
+from app.web.api.declared import Declared, check_declared, declared_by
 from app.web.api.docs import install_docs
 from app.web.doors import API_PATH, Authentication, BodyLimit, SecurityHeaders
 from app.web.edge import install_errors
@@ -41,12 +42,15 @@ def build_api(context: ApiContext, body_seconds: float = 120.0) -> FastAPI:
     )
     app.state.context = context
     methods = app.state.methods = defaultdict[str, set[str]](set)
-    api = APIRouter(prefix=API_PATH, dependencies=[Security(BEARER)])
+    declared: dict[str, Declared] = {}
+    app.state.declared = declared
+    api = APIRouter(prefix=API_PATH, dependencies=[Security(BEARER), Depends(check_declared)])
     for part in (codes, explain, targets, accounts, options, channels, prints, stats, keys, visitors, workspace):
         api.include_router(part.router)
         for route in part.router.routes:
             assert isinstance(route, APIRoute)
             methods[API_PATH + route.path] |= route.methods or set()
+            declared[route.name] = declared_by(route)
     app.include_router(api)
     install_errors(app)
     install_docs(app)

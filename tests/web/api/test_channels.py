@@ -183,7 +183,7 @@ async def test_no_edit_changes_a_byte_of_a_channels_print(api: httpx.AsyncClient
     assert found.text == channel["url"]
     done(await api.patch(url, json={"name": "anders", "state": "x"}))
     assert [(await api.get(f"{url}/{form}")).content for form in ("qr.svg", "qr.png")] == before
-    refused(await api.get(f"{url}/qr.png?colour=red"), 422, "bad_style", "colour")
+    refused(await api.get(f"{url}/qr.png?colour=red"), 422, "invalid", "colour")
 
 
 async def test_a_channel_of_one_code_is_none_of_another(api: httpx.AsyncClient) -> None:

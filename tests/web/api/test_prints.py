@@ -91,6 +91,6 @@ async def test_a_logo_stands_in_the_middle_and_the_print_is_still_read(api: http
 async def test_a_logo_that_is_no_picture_is_refused(api: httpx.AsyncClient, samples: Path) -> None:
     url = f"/codes/{(await make_code(api))['id']}/qr"
     refused(await api.post(url, files={"logo": (samples / "script.svg").read_bytes()}), 422, "bad_style", "logo")
-    refused(await api.post(url, files={"other": b"x"}), 422, "invalid", "logo")
+    refused(await api.post(url, files={"other": b"x"}), 422, "invalid", "other")
     picture = {"logo": (samples / "no_code.jpg").read_bytes()}
     refused(await api.post(url, files=picture, data={"format": "gif"}), 422, "invalid", "format")
