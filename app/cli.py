@@ -293,6 +293,9 @@ def _create_key(settings: Settings, options: argparse.Namespace) -> int:
 async def _parts(settings: Settings) -> AsyncIterator[Parts]:
     parts = build_parts(settings)
     try:
+        if parts.keeper is not None:
+            with contextlib.suppress(CountersAway):
+                await parts.keeper.look()
         yield parts
     finally:
         await parts.close()

@@ -1,5 +1,6 @@
 """Put the web process together: the one place that knows who needs whom."""
 
+import asyncio
 import contextlib
 import gc
 import multiprocessing
@@ -13,14 +14,16 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import telemetry
 from app.counters.wire import Wire
+from app.domain.errors import CountersAway
 from app.domain.token import Signer
 from app.embedded import launch
 from app.leaving import NOW, Leaving, Mortal
-from app.parts import build_parts, utc_now
+from app.parts import build_parts
 from app.qr.reader import Reader
 from app.services.batching import Batcher
 from app.services.scanning import Scanner
 from app.services.showing import Pictures
+from app.services.timekeeping import Clock, utc_now
 from app.settings import Settings
 from app.web.api import ApiContext, build_api
 from app.web.operations import install_operations
@@ -32,11 +35,21 @@ GC_THRESHOLDS: Final = (20_000, 50, 50)
 class Web:
     """Be the ASGI application of one process, with its beginning and its end."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
-        self.parts = build_parts(settings, clock, watchful=True)
+    def __init__(
+        self,
+        settings: Settings,
+        wall: Callable[[], datetime] = utc_now,
+        *,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.parts = build_parts(settings, wall, clock=clock, watchful=True)
+        clock = self.parts.clock
         self.reader = Reader()
         self.wire = Wire(
-            self.parts.redis, timeout_seconds=settings.redis_timeout_seconds, replicas=settings.redis_replicas
+            self.parts.redis,
+            timeout_seconds=settings.redis_timeout_seconds,
+            replicas=settings.redis_replicas,
+            clock=clock if isinstance(clock, Clock) else None,
         )
         self.batcher = Batcher(self.wire, clock)
         api = build_api(
@@ -52,7 +65,15 @@ class Web:
             settings.body_seconds,
         )
         self.leaving = Leaving(settings.linger_seconds)
-        install_operations(api, self.parts.database, self.parts.redis, self.parts.watcher, lambda: self.leaving.begun)
+        self._keeping: asyncio.Task[None] | None = None
+        install_operations(
+            api,
+            self.parts.database,
+            self.parts.redis,
+            self.parts.watcher,
+            lambda: self.leaving.begun,
+            self.parts.keeper,
+        )
         scanner = Scanner(self.parts.recaller, self.batcher, Signer(settings.secrets()), clock)
         app = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
         # Here and not in the server, so that any server will do.
@@ -67,6 +88,8 @@ class Web:
 
     async def close(self) -> None:
         """Finish what is under way and close what was opened."""
+        if self._keeping is not None:
+            self._keeping.cancel()
         with contextlib.suppress(Exception):
             await self.batcher.drained()
         await self.wire.aclose()
@@ -79,6 +102,10 @@ class Web:
         message: Message = await receive()
         assert message["type"] == "lifespan.startup"
         self.leaving.watch()
+        if self.parts.keeper is not None:
+            with contextlib.suppress(CountersAway):
+                await self.parts.keeper.look()
+            self._keeping = asyncio.create_task(self.parts.keeper.keep())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from redis.asyncio import Redis
 
@@ -15,14 +15,10 @@ from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
 from app.services.resting import Rester
 from app.services.sifting import SieveMaker
+from app.services.timekeeping import Clock, Timekeeper, utc_now
 from app.services.watching import Rereader, Watcher
 from app.settings import Settings
 from app.store.database import Database
-
-
-def utc_now() -> datetime:
-    """Tell the time: the one clock of a process."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,8 @@ class Parts:
     pseudonyms: Pseudonyms = field(default_factory=lambda: Pseudonyms(tuple))
     # What a worker does beside its rounds.
     chores: Sequence[Callable[[], Awaitable[object]]] = ()
+    # None where the clock is a given one.
+    keeper: Timekeeper | None = None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -47,8 +45,17 @@ class Parts:
         await self.database.close()
 
 
-def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now, *, watchful: bool = False) -> Parts:
-    """Make the parts; nothing is connected before it is first needed. `watchful` is for where somebody waits."""
+def build_parts(
+    settings: Settings,
+    wall: Callable[[], datetime] = utc_now,
+    *,
+    clock: Callable[[], datetime] | None = None,
+    watchful: bool = False,
+) -> Parts:
+    """Make the parts; nothing is connected before it is first needed. `watchful` is for where a caller waits.
+
+    `wall` is the machine's clock, one of those that the time is agreed from; a given `clock` is used as it is.
+    """
     database = Database(
         settings.database_url,
         pool_size=settings.database_connections,
@@ -62,6 +69,10 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now, *, 
         timeout_seconds=settings.redis_timeout_seconds,
         replicas=settings.redis_replicas,
     )
+    keeper = None
+    if clock is None:
+        agreed = Clock(wall)
+        clock, keeper = agreed, Timekeeper(agreed, database, redis)
     pseudonyms = Pseudonyms(settings.secrets)
     drain = Drain(database, redis, pseudonyms)
     recaller = Recaller(database, redis, drain, clock, slugs=settings.slugs_remembered, codes=settings.codes_remembered)
@@ -72,4 +83,4 @@ def build_parts(settings: Settings, clock: Callable[[], datetime] = utc_now, *, 
     eraser = Eraser(database, redis, pseudonyms)
     watcher = Watcher(database, redis, clock)
     chores = (sieve.keep, eraser.some, ager.some, Rereader(drain, watcher, clock).some)
-    return Parts(database, redis, drain, recaller, reconciler, rester, watcher, clock, pseudonyms, chores)
+    return Parts(database, redis, drain, recaller, reconciler, rester, watcher, clock, pseudonyms, chores, keeper)

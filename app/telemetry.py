@@ -27,6 +27,12 @@ UNREADABLE: Final = Gauge(
 RELEASED_SWEEPS: Final = Counter("huoma_hold_sweeps", "Codes whose late holds the worker took back.")
 RESTED: Final = Counter("huoma_codes_rested", "Codes whose counters left Redis because nobody scanned them.")
 WOKEN: Final = Counter("huoma_codes_woken", "Codes whose counters came back with the next scan.")
+SKEW: Final = Gauge(
+    "huoma_clock_skew_seconds",
+    "By how much a clock (own, redis, postgresql) differs from the time that is used; of several servers the worst.",
+    ["clock"],
+    multiprocess_mode="mostrecent",
+)
 
 log: Final = logging.getLogger("huoma")
 

@@ -22,12 +22,15 @@ CHORES_SECONDS = 1.0
 
 async def run(parts: Parts, stop: asyncio.Event) -> None:
     """Work until `stop`; then record what has happened so far, and return."""
-    chores = asyncio.create_task(_do_chores(parts, stop))
+    beside = [asyncio.create_task(_do_chores(parts, stop))]
+    if parts.keeper is not None:
+        beside.append(asyncio.create_task(parts.keeper.keep()))
     try:
         await _work(parts, stop)
     finally:
-        chores.cancel()
-        await asyncio.wait([chores])
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
     with contextlib.suppress(CountersAway, StoreAway):
         for workspace in await parts.drain.workspaces():
             await parts.drain.all_of(workspace)
@@ -37,6 +40,9 @@ async def _work(parts: Parts, stop: asyncio.Event) -> None:
     looked = False
     while not stop.is_set():
         try:
+            if parts.keeper is not None and not parts.keeper.asked:
+                # A clock that is ahead would take back holds that are not late.
+                await parts.keeper.look()
             if not looked:
                 # Nobody's events wait for what could not be recorded before: where one server is away, others are not.
                 with contextlib.suppress(CountersAway, StoreAway):

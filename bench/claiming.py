@@ -11,7 +11,7 @@ from app.domain.code import Slug
 from app.domain.outcome import Given, Visit
 from app.domain.token import Signer
 from app.domain.visitor import Browser, Client, System
-from app.parts import build_parts, utc_now
+from app.parts import build_parts
 from app.services.batching import Batcher
 from app.services.scanning import Scanner
 from app.settings import Settings
@@ -37,13 +37,13 @@ async def fresh_scanner(settings: Settings) -> AsyncIterator[Scanner]:
     """Be a web process that knows nothing yet."""
     parts = build_parts(settings)
     wire = Wire(parts.redis, timeout_seconds=settings.redis_timeout_seconds)
-    batcher = Batcher(wire, utc_now)
+    batcher = Batcher(wire, parts.clock)
     try:
         # Opening connections is not what is measured.
         await parts.redis.ping()
         async with parts.database.reading():
             pass
-        yield Scanner(parts.recaller, batcher, Signer(settings.secrets()), utc_now)
+        yield Scanner(parts.recaller, batcher, Signer(settings.secrets()), parts.clock)
     finally:
         await batcher.drained()
         await wire.aclose()

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -24,6 +25,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from app.counters import clocks
 from app.counters.address import Host
 from app.counters.cluster import Cluster
 from app.counters.node import MasterPool, insist, wait_ms
@@ -50,12 +52,17 @@ class Wire:
     one that takes too long takes all that wait behind it along. Then one call at a time finds out whether that server
     is back, and the others are told at once that it is not: a line is open once the other end has said something.
     With `replicas`, a call is answered once so many have what it has written: `WAIT` goes behind it in the same write.
+    With `clock`, each new connection first asks the server for its time, and a call that was made before the clock was
+    set by it is not sent: its `now` may be wrong by an hour.
     """
 
-    def __init__(self, redis: Redis, *, timeout_seconds: float, replicas: int = 0) -> None:
+    def __init__(
+        self, redis: Redis, *, timeout_seconds: float, replicas: int = 0, clock: clocks.Listener | None = None
+    ) -> None:
         self._redis = redis
         self._timeout = timeout_seconds
         self._replicas = replicas
+        self._clock = clock
         # By the server of a cluster; None where there is one, or one that sentinels name.
         self._lines: dict[Host | None, _Line] = {}
         self._dialling: dict[Host | None, asyncio.Task[_Line]] = {}
@@ -88,7 +95,7 @@ class Wire:
         if line is None or line.broken:
             if host in self._silent and host in self._dialling:
                 raise RedisConnectionError("Redis is silent, and somebody asks it already.")
-            line = await self._dial(host)
+            line = await self._dial_in_time(host)
         try:
             if asking or self._replicas:
                 return await self._ask_and_wait(line, command, asking=asking)
@@ -111,6 +118,13 @@ class Wire:
         if self._replicas:
             insist(last, self._replicas)
         return reply
+
+    async def _dial_in_time(self, host: Host | None) -> "_Line":
+        steps = self._clock.steps if self._clock else 0
+        line = await self._dial(host)
+        if self._clock and self._clock.steps != steps:
+            raise RedisConnectionError("The clock was set; what is asked again has the right time.")
+        return line
 
     async def _dial(self, host: Host | None) -> "_Line":
         """Connect once for all who want to."""
@@ -143,6 +157,7 @@ class Wire:
             try:
                 for command in _greeting(told):
                     await line.ask(command)
+                await self._ask_time(host, line)
             except ResponseError as error:
                 line.hang_up()
                 raise RedisConnectionError(f"Redis does not let us in: {error}") from error
@@ -150,6 +165,14 @@ class Wire:
                 line.hang_up()
                 raise
         return line
+
+    async def _ask_time(self, host: Host | None, line: "_Line") -> None:
+        if self._clock is None:
+            return
+        asked_at = self._clock.ticks()
+        # A server that forbids the question leaves the time to the others.
+        with suppress(ResponseError):
+            self._clock.hear(clocks.name_of(host), clocks.seconds(await line.ask(("TIME",))), asked_at)
 
     async def _told(self, host: Host | None) -> Any:
         """Make a connection that is never connected: it knows what the address in the settings says."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any, Final, NewType
 
 import asyncpg
@@ -139,6 +140,12 @@ class Database:
                         pass
                 except TimeoutError:
                     self._patience.fall_silent()
+
+
+async def now(connection: Reading) -> datetime:
+    """Read the clock of PostgreSQL. Cost: one statement."""
+    shown: datetime = (await connection.execute(sa.text("select clock_timestamp()"))).scalar_one()
+    return shown
 
 
 def _milliseconds(seconds: float) -> str:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from app.counters.server import away
 from app.domain.errors import CountersAway, StoreAway
+from app.services.timekeeping import Timekeeper
 from app.services.watching import Watcher
 from app.store.database import Database
 
@@ -28,11 +29,15 @@ class Waiting(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Say who answers, and how far the record is behind; null when nobody can tell."""
+    """Say which servers answer, how far the record is behind (null when that is unknown), and how far clocks differ.
+
+    Units: `clocks` are seconds by which the machine's, Redis's and PostgreSQL's are ahead of the time that is used.
+    """
 
     redis: State
     postgresql: State
     behind: Waiting | None = None
+    clocks: dict[str, float] = {}
 
 
 class Readier:
@@ -43,11 +48,19 @@ class Readier:
     itself is better than none.
     """
 
-    def __init__(self, database: Database, redis: Redis, watcher: Watcher, leaving: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        watcher: Watcher,
+        leaving: Callable[[], bool],
+        keeper: Timekeeper | None = None,
+    ) -> None:
         self._database = database
         self._redis = redis
         self._watcher = watcher
         self._leaving = leaving
+        self._keeper = keeper
         self._met: set[str] = set()
 
     async def ask(self) -> tuple[bool, Readiness]:
@@ -56,8 +69,9 @@ class Readier:
         store_away = answers["postgresql"] == "away"
         behind = await self.behind(store_away=store_away) if answers["redis"] == "up" else None
         self._met |= {name for name, state in answers.items() if state == "up"}
+        skews = self._keeper.skews() if self._keeper else {}
         return self._met == answers.keys() and not self._leaving(), Readiness.model_validate(
-            {**answers, "behind": behind}
+            {**answers, "behind": behind, "clocks": {name: round(skew, 3) for name, skew in skews.items()}}
         )
 
     async def behind(self, *, store_away: bool = False) -> Waiting | None:
@@ -143,8 +157,13 @@ async def robots() -> Response:
 
 
 def install_operations(
-    app: FastAPI, database: Database, redis: Redis, watcher: Watcher, leaving: Callable[[], bool] = lambda: False
+    app: FastAPI,
+    database: Database,
+    redis: Redis,
+    watcher: Watcher,
+    leaving: Callable[[], bool] = lambda: False,
+    keeper: Timekeeper | None = None,
 ) -> None:
-    """Add the routes of this file to the API; `leaving` tells whether the process was told to stop."""
-    app.state.readier = Readier(database, redis, watcher, leaving)
+    """Add the routes of this file to the API; `leaving` returns whether the process is to stop."""
+    app.state.readier = Readier(database, redis, watcher, leaving, keeper)
     app.include_router(router)

@@ -172,7 +172,7 @@ async def test_only_listed_proxies_are_believed(servers: Servers, api: httpx.Asy
         public_url=PUBLIC_URL,
         trusted_proxies="10.0.0.0/8",
     )
-    web = Web(settings, clock)
+    web = Web(settings, clock=clock)
 
     async def outcome(peer: str, forwarded: str) -> str:
         transport = httpx.ASGITransport(web, client=(peer, 4711))

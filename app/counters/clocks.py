@@ -1,0 +1,66 @@
+"""Read the clocks of Redis: that of each master, since a cluster has several."""
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from app.counters.address import Host
+from app.counters.cluster import Cluster
+from app.counters.server import away
+from app.domain.errors import CountersAway
+
+
+class Listener(Protocol):
+    """Take note of what the clocks of servers show."""
+
+    steps: int
+
+    def ticks(self) -> float:
+        """Count seconds by a clock that nobody can set."""
+
+    def hear(self, name: str, seconds: float, asked_at: float) -> None:
+        """Take note of what a clock showed, in seconds since 1970, at some moment since `asked_at`."""
+
+
+_ONE: Final = "redis"
+
+
+def name_of(host: Host | None) -> str:
+    """Name the clock of a master; None is the only one there is, or whichever sentinels name."""
+    return _ONE if host is None else f"{_ONE} {host[0]}:{host[1]}"
+
+
+def seconds(reply: Any) -> float:
+    """Read the reply to `TIME`, seconds and microseconds."""
+    return int(reply[0]) + int(reply[1]) / 1_000_000
+
+
+async def ask(redis: Redis, listener: Listener) -> list[str]:
+    """Ask every master for its time; return the names of all, those too that do not answer or may not be asked.
+
+    Cost: one round trip to each, all at once.
+    Raises: CountersAway — none answers.
+    """
+    with away():
+        hosts: list[Host | None] = [*(await redis.masters())] if isinstance(redis, Cluster) else [None]
+    told = await asyncio.gather(*(_ask(redis, host, listener) for host in hosts), return_exceptions=True)
+    for one in told:
+        if isinstance(one, BaseException) and not isinstance(one, CountersAway):
+            raise one
+    if not [one for one in told if one is None]:
+        raise CountersAway from next(one.__cause__ for one in told if one is not None)
+    return [name_of(host) for host in hosts]
+
+
+async def _ask(redis: Redis, host: Host | None, listener: Listener) -> None:
+    server = redis.node(host) if host is not None and isinstance(redis, Cluster) else redis
+    asked_at = listener.ticks()
+    try:
+        with away():
+            reply = await server.time()
+    except ResponseError:
+        # A server that forbids the question leaves the time to the others.
+        return
+    listener.hear(name_of(host), seconds(reply), asked_at)
