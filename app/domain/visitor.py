@@ -101,8 +101,8 @@ def network_of(address: str) -> str:
 def read_user_agent(text: str, *, json: bool = False, listed: Callable[[str], bool] = lambda _: False) -> Browser:
     """Classify a user agent string; the order of the tests is part of the rule (WeCom also says MicroMessenger).
 
-    An HTTP library is a bot, unless it asks for `json`: a page is of no use to it. `listed` looks up the names of programs,
-    for agents that look like a browser other than WeChat's or WeCom's.
+    An HTTP library is a bot, unless it asks for `json`: a page is of no use to it. `listed` looks up the names of
+    programs, for agents that look like a browser other than WeChat's or WeCom's.
     """
     system = next((system for mark, system in _SYSTEMS if mark.search(text)), System.OTHER)
     if _DECLARED.search(text):
