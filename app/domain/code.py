@@ -184,7 +184,7 @@ class Bound(NamedTuple):
 class Code:
     """Stand for what is printed (活码), as published in one version; the snapshot every scan is judged by.
 
-    Shapes: `targets` in the order in which they fill; ids unique. `version` grows by one with every edit. `accounts`
+    Shapes: `targets` in the order in which they fill; ids unique. `version` grows with every edit. `accounts`
     has every account that a target names; `channels` those that were not removed, by number; `options` in order.
     Units: open while `opens_at` <= now < `closes_at` (aware UTC; None is no bound).
     """

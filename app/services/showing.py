@@ -14,8 +14,9 @@ from app.store.snapshots import read_picture
 PICTURES_BYTES: Final = 64 * 1024 * 1024
 
 
-# A drawn picture is known by what it says, an uploaded one by its target and revision.
-_Key = str | tuple[TargetId, int]
+# A drawn picture is known by what it says, an uploaded one by its target, revision and payload: a PostgreSQL that lost
+# its last commit gives the number of a revision again.
+_Key = str | tuple[TargetId, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Pictures:
         """
         # A picture that was uploaded cannot tell a channel.
         if target.display == "original" and payload == target.payload:
-            key = (target.id, target.revision)
+            key = (target.id, target.revision, target.payload)
             picture = self._kept.get(key) or await self._original(target)
             if picture is not None:
                 return self._keep(key, picture)

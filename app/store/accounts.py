@@ -13,12 +13,12 @@ from app.domain.code import Account, AccountId, AccountKind, CodeId, WorkspaceId
 from app.domain.shifts import Shifts
 from app.store.database import Reading, Writing
 from app.store.snapshots import read_account
-from app.store.tables import account_days, accounts, codes, targets
+from app.store.tables import account_days, accounts, codes, next_version, targets
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
-    """Hold an account as its marketer set it up; `version` counts its edits."""
+    """Hold an account as its marketer set it up; `version` grows with every edit."""
 
     account: Account
     workspace_id: WorkspaceId
@@ -99,20 +99,20 @@ async def lock_codes(tx: Writing, workspace: WorkspaceId, account: AccountId) ->
 
 
 async def bump_codes(tx: Writing, workspace: WorkspaceId, locked: Sequence[CodeId], now: datetime) -> None:
-    """Count up the version of codes that are locked."""
+    """Give codes that are locked their next versions."""
     await tx.execute(
         sa.update(codes)
         .where(codes.c.workspace_id == workspace, codes.c.id == sa.any_(sa.cast(list(locked), pg.ARRAY(sa.Text))))
-        .values(version=codes.c.version + 1, updated_at=now)
+        .values(version=next_version(codes.c.version), updated_at=now)
     )
 
 
 async def update(tx: Writing, record: AccountRecord, now: datetime, values: Mapping[str, object]) -> AccountRecord:
-    """Change a locked account and count its version up."""
+    """Change a locked account and give it its next version."""
     query = (
         sa.update(accounts)
         .where(accounts.c.workspace_id == record.workspace_id, accounts.c.id == record.account.id)
-        .values(**_columns(values), version=accounts.c.version + 1, updated_at=now)
+        .values(**_columns(values), version=next_version(accounts.c.version), updated_at=now)
         .returning(accounts)
     )
     return _record((await tx.execute(query)).one())

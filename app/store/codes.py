@@ -12,12 +12,12 @@ from app.domain import limits
 from app.domain.code import CodeId, CodeKind, Fallback, Slug, Strategy, TargetId, WorkspaceId
 from app.domain.payload import pictured
 from app.store.database import Reading, Writing
-from app.store.tables import codes, slugs, targets
+from app.store.tables import codes, next_version, slugs, targets
 
 
 @dataclass(frozen=True, slots=True)
 class CodeRecord:
-    """Hold a code as its marketer set it up; `version` counts every edit of it and of its targets."""
+    """Hold a code as its marketer set it up; `version` grows with every edit of it and of its targets."""
 
     id: CodeId
     workspace_id: WorkspaceId
@@ -93,11 +93,11 @@ async def page(
 
 
 async def bump(tx: Writing, code: CodeRecord, now: datetime, values: Mapping[str, object] | None = None) -> CodeRecord:
-    """Change a locked code and count its version up; with no values, something of it was changed elsewhere."""
+    """Change a locked code and give it its next version; with no values, something of it was changed elsewhere."""
     query = (
         sa.update(codes)
         .where(codes.c.workspace_id == code.workspace_id, codes.c.id == code.id)
-        .values(**_columns(values or {}), version=codes.c.version + 1, updated_at=now)
+        .values(**_columns(values or {}), version=next_version(codes.c.version), updated_at=now)
         .returning(codes)
     )
     return _record((await tx.execute(query)).one())

@@ -1,6 +1,7 @@
 """Declare every table. The migrations must agree with this file; a check compares them."""
 
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -23,6 +24,22 @@ def _id() -> sa.Column[str]:
 def _instant(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
     default = None if nullable else sa.func.now()
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, server_default=default)
+
+
+# Low bits of a version that are random; the bits above are seconds since 1970. Together they fit 53 bits until 2242, so
+# that a JSON parser that reads numbers as doubles returns them exactly.
+VERSION_RANDOM_BITS: Final = 20
+
+
+def next_version(version: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Give what comes after a version: greater, and never a number that stood for other content before.
+
+    PostgreSQL may lose its last commits in a failover. Counting up by one would give their versions again, and a
+    process that remembers such a version would go on serving what it stood for.
+    """
+    second = sa.cast(sa.func.floor(sa.extract("epoch", sa.func.clock_timestamp())), sa.BigInteger)
+    chance = sa.cast(sa.func.floor(sa.func.random() * 2**VERSION_RANDOM_BITS), sa.BigInteger)
+    return sa.func.greatest(version, second * 2**VERSION_RANDOM_BITS) + 1 + chance
 
 
 def _workspace() -> sa.Column[str]:

@@ -12,12 +12,12 @@ from app.domain.levelling import Load
 from app.domain.payload import TargetKind
 from app.domain.shifts import Shifts
 from app.store.database import Reading, Writing
-from app.store.tables import qr_revisions, target_totals, targets
+from app.store.tables import next_version, qr_revisions, target_totals, targets
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
-    """Hold a target as its marketer set it up, with what the record has counted; `version` counts its edits.
+    """Hold a target as its marketer set it up, with what the record has counted; `version` grows with every edit.
 
     Shapes: the sources are None where an older version wrote the row, `expires_at_source` also without an expiry.
     """
@@ -155,11 +155,11 @@ async def find_revision(tx: Writing, record: TargetRecord) -> tuple[datetime | N
 
 
 async def update(tx: Writing, record: TargetRecord, now: datetime, values: Mapping[str, object]) -> TargetRecord | None:
-    """Change a target and count its version up; None when `values` removed it."""
+    """Change a target and give it its next version; None when `values` removed it."""
     await tx.execute(
         sa.update(targets)
         .where(targets.c.workspace_id == record.workspace_id, targets.c.id == record.target.id)
-        .values(**_columns(values), version=targets.c.version + 1, updated_at=now)
+        .values(**_columns(values), version=next_version(targets.c.version), updated_at=now)
     )
     return await find(tx, record.workspace_id, record.target.id)
 

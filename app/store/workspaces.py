@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.workspace import Defaults, Workspace
 from app.store.database import Reading, Writing
-from app.store.tables import codes, workspaces
+from app.store.tables import codes, next_version, workspaces
 
 
 async def insert(tx: Writing, workspace: Workspace) -> None:
@@ -34,11 +34,11 @@ async def list_all(connection: Reading | Writing) -> list[Workspace]:
 
 
 async def update(tx: Writing, workspace: WorkspaceId, values: Mapping[str, object]) -> Workspace:
-    """Change a workspace and count its version up."""
+    """Change a workspace and give it its next version."""
     query = (
         sa.update(workspaces)
         .where(workspaces.c.id == workspace)
-        .values(**values, version=workspaces.c.version + 1)
+        .values(**values, version=next_version(workspaces.c.version))
         .returning(workspaces)
     )
     return _workspace((await tx.execute(query)).one())
@@ -56,11 +56,11 @@ async def lock_codes(tx: Writing, workspace: WorkspaceId) -> list[CodeId]:
 
 
 async def bump_codes(tx: Writing, workspace: WorkspaceId) -> None:
-    """Count up the version of every open code of a workspace."""
+    """Give every open code of a workspace its next version."""
     await tx.execute(
         sa.update(codes)
         .where(codes.c.workspace_id == workspace, codes.c.closed_at.is_(None))
-        .values(version=codes.c.version + 1)
+        .values(version=next_version(codes.c.version))
     )
 
 

