@@ -1,25 +1,30 @@
 """Look at counters from outside: which holds are late, what one code has taken, and how to throw it all away."""
 
+import math
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
 from redis.exceptions import ClusterDownError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.counters import keys
 from app.counters.counts import Places
-from app.counters.scripts import AUDIT
+from app.counters.scripts import AUDIT, GIVE_BACK
 from app.counters.server import away
-from app.counters.stream import packed, unpack
+from app.counters.stream import packed, paired, unpack
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.errors import CountersAway
 from app.domain.event import Event
 
 _ASKED_TOGETHER: Final = 500
+# How a code may be called in the order of the sweep: more loosely than we call one, so that none of ours is forgotten.
+_CODE: Final = re.compile(rb"[\w-]{1,100}")
 # What a cluster tells in the place of a reply that did not come.
 _SILENT: Final = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSError)
 
@@ -36,11 +41,20 @@ class Snapshot:
     places: dict[TargetId, Places]
 
 
-async def late(redis: Redis, workspace: WorkspaceId, now_ms: int, limit: int) -> list[CodeId]:
-    """Name codes that have a hold whose deadline has passed, the latest first. Raises: CountersAway."""
+async def late(redis: Redis, workspace: WorkspaceId, now_ms: float, limit: int) -> list[CodeId]:
+    """Name codes that have a hold whose deadline has passed, the latest first; what names no code is forgotten.
+
+    Raises: CountersAway.
+    """
     with away():
-        codes = await redis.zrange(keys.due(workspace), "-inf", now_ms, byscore=True, offset=0, num=limit)
-    return [CodeId(str(code)) for code in codes]
+        # Not as text, which a member may not be.
+        found: list[bytes] = await redis.execute_command(  # type: ignore[no-untyped-call]
+            "ZRANGE", keys.due(workspace), "-inf", now_ms, "BYSCORE", "LIMIT", 0, limit, **{NEVER_DECODE: True}
+        )
+        strange = [member for member in found if not _CODE.fullmatch(member)]
+        if strange:
+            await redis.zrem(keys.due(workspace), *strange)
+    return [CodeId(member.decode()) for member in found if _CODE.fullmatch(member)]
 
 
 async def unsettled(redis: Redis, workspaces: Sequence[WorkspaceId], now_ms: int) -> list[WorkspaceId]:
@@ -80,11 +94,7 @@ async def snapshot(
     )
     return Snapshot(
         bool(counted),
-        [
-            event
-            for name, fields in rows
-            for event in unpack(packed(name, dict(zip(fields[::2], fields[1::2], strict=True))))
-        ],
+        [event for name, fields in rows for event in unpack(packed(name, paired(fields)))],
         {
             target: Places(int(places[2 * i]), int(places[2 * i + 1] or 0))
             for i, target in enumerate(targets)
@@ -112,15 +122,12 @@ async def drop(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
 async def give_back(redis: Redis, workspace: WorkspaceId, visitor: str) -> None:
     """Let the open holds of a visitor end now: the next to settle their codes takes them back.
 
-    Cost: one round trip a code with open holds, and one more for each of his.
+    Cost: one round trip a code with open holds, and one more for a code in which the visitor has some.
     Raises: CountersAway.
     """
-    with away():
-        for code in map(str, await redis.zrange(keys.due(workspace), 0, -1)):
-            holds = keys.code_keys(workspace, CodeId(code))[2]
-            async for seat, _ in redis.zscan_iter(holds, match=f"*.{visitor}"):
-                async with redis.pipeline(transaction=True) as pipe:
-                    # Only what is still there: he may see his QR at this very moment.
-                    pipe.zadd(holds, {seat: 0}, xx=True)
-                    pipe.zadd(keys.due(workspace), {code: 0}, xx=True)
-                    await pipe.execute()
+    for code in await late(redis, workspace, math.inf, -1):
+        holds = keys.code_keys(workspace, CodeId(code))[2]
+        with away():
+            seats = [str(seat) async for seat, _ in redis.zscan_iter(holds, match=f"*.{visitor}")]
+        if seats:
+            await GIVE_BACK.run(redis, [holds, keys.due(workspace)], [code, *seats])

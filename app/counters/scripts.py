@@ -48,4 +48,11 @@ PACK = Script("pack")
 REST = Script("rest")
 SIFT = Script("sift")
 SIEVE = Script("sieve")
-ALL = (CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, PACK, REST, SIFT, SIEVE)
+MARK = Script("mark")
+READ_AFTER = Script("read_after")
+IN_FORCE = Script("in_force")
+GIVE_BACK = Script("give_back")
+ALL = (
+    CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, PACK, REST, SIFT, SIEVE, MARK, READ_AFTER, IN_FORCE,
+    GIVE_BACK,
+)  # fmt: skip

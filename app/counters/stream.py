@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ClusterError, ResponseError
 
 from app.counters import keys
-from app.counters.scripts import FORGET, KEEP, NARROW, SET_ASIDE
+from app.counters.scripts import FORGET, KEEP, NARROW, READ_AFTER, SET_ASIDE
 from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.errors import CountersAway
@@ -43,24 +43,14 @@ async def epoch_of(redis: Redis, workspace: WorkspaceId) -> str:
 async def read_after(redis: Redis, workspace: WorkspaceId, epoch: str, entry: str, limit: int) -> Reading:
     """Read at most `limit` entries after `entry`; from the start when the stream's life is not `epoch`.
 
-    Cost: one round trip, one more when the life has changed. An entry holds all events of one script call.
+    Cost: one round trip. An entry holds all events of one script call.
     Raises: CountersAway; Unreadable — one of them is no text.
     """
-    with away(), _as_text():
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.get(keys.epoch(workspace))
-            pipe.get(keys.recorded(workspace))
-            # Whether the entry itself is still there: an id alone says nothing of what came before it.
-            pipe.xrange(keys.events(workspace), min=entry, max=entry)
-            # No more than is wanted: one that is no text would make those before it unreadable, too.
-            pipe.xrange(keys.events(workspace), min=f"({entry}", count=limit)
-            now_epoch, recorded, there, rows = await pipe.execute()
-        if now_epoch is None:
-            return Reading("", ())
-        if now_epoch != epoch and entry != START:
-            return await read_after(redis, workspace, now_epoch, START, limit)
-    known = bool(there) or entry == START or entry in (recorded or "").split()
-    return Reading(now_epoch, [packed(name, fields) for name, fields in rows], known)
+    stream_keys = [keys.events(workspace), keys.epoch(workspace), keys.recorded(workspace)]
+    with _as_text():
+        # No more than is wanted: one that is no text would make those before it unreadable, too.
+        now_epoch, known, rows = await READ_AFTER.run(redis, stream_keys, [epoch, entry, limit])
+    return Reading(str(now_epoch), [packed(name, paired(fields)) for name, fields in rows], bool(known))
 
 
 async def keep(redis: Redis, workspace: WorkspaceId, epoch: str, after: str, entry: str) -> None:
@@ -190,6 +180,11 @@ async def backlog(redis: Redis, workspace: WorkspaceId) -> int:
     """Count the entries that wait for the record."""
     with away():
         return int(await redis.xlen(keys.events(workspace)))
+
+
+def paired(flat: Sequence[str]) -> dict[str, str]:
+    """Put together what a script names one after another: field, value, field, value."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def packed(entry: str, fields: Mapping[str, str]) -> Packed:

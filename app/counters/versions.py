@@ -14,8 +14,7 @@ from redis.asyncio import Redis
 
 from app.counters import keys
 from app.counters.counts import Places
-from app.counters.scripts import PUBLISH, Argument
-from app.counters.server import away
+from app.counters.scripts import IN_FORCE, MARK, PUBLISH, Argument
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.rest import Rest
 from app.domain.roster import Spent
@@ -45,22 +44,17 @@ class Published:
 
 
 async def mark(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
-    """Make every process read the code anew before it gives another place.
+    """Make every process read the code anew before it gives another place; a server without memory takes it, too.
 
     Raises: CountersAway — nothing may be edited then, since processes could not be told.
     """
-    with away():
-        await redis.hset(keys.meta(workspace, code), "state", f"!{secrets.token_hex(8)}")
+    await MARK.run(redis, [keys.meta(workspace, code)], [f"!{secrets.token_hex(8)}"])
 
 
 async def in_force(redis: Redis, workspace: WorkspaceId, code: CodeId) -> InForce:
-    """Ask what is published, before the record is read."""
-    with away():
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(keys.meta(workspace, code), ["state", "seats", "dropped"])
-            pipe.get(keys.epoch(workspace))
-            (state, seats, dropped), epoch = await pipe.execute()
-    return InForce(str(state or ""), seats is not None, str(epoch or ""), dropped is not None)
+    """Ask what is published, before the record is read. Raises: CountersAway."""
+    state, counted, epoch, dropped = await IN_FORCE.run(redis, [keys.meta(workspace, code), keys.epoch(workspace)], [])
+    return InForce(str(state), bool(counted), str(epoch), bool(dropped))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Verdict(IntEnum):
     NOTED = 6
     MORE = 7
     LIMITED = 8
+    REFUSED = 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from app.counters.claims import Answer, Ask, Block, settle
 from app.counters.wire import Wire
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
-from app.domain.rotation import Proposal
+from app.domain.rotation import Proposal, Verdict
 from app.domain.shifts import local_day
 from app.services.recalling import Entry
 from app.telemetry import BATCH_SIZE
@@ -79,6 +79,7 @@ class Batcher:
 
         Cost: one round trip, shared.
         Raises: CountersAway — at once while somebody finds out whether a Redis that fell silent is back.
+            Also for a new place, when Redis has no memory.
         """
         workspace = entry.code.workspace_id
         lane = self._lanes.get(workspace)
@@ -150,7 +151,11 @@ class Batcher:
         for group, reply in zip(groups, replies, strict=True):
             group.entry.learn(group.proposal, reply)
             for waiting, answer in zip(group.answers, reply.answers, strict=True):
-                if not waiting.done():
+                if waiting.done():
+                    continue
+                if answer is Verdict.REFUSED:
+                    waiting.set_exception(CountersAway())
+                else:
                     waiting.set_result(answer)
 
 

@@ -112,6 +112,8 @@ class Entry:
         self.code = code
         self.roster = roster
         self.outdated = False
+        # Outdated since another version is in force, and not since counters were lost.
+        self.superseded = False
         self.terms = terms_of(code)
         # How a visitor is counted for whom nobody has room.
         self.turned = (EventKind.FALLBACK if code.fallback else EventKind.FULL).value
@@ -129,6 +131,7 @@ class Entry:
         # A version is in force for all of them or for none.
         if reply.lost or reply.resync or (reply.answers and reply.answers[0] is _STALE):
             self.outdated = True
+            self.superseded = self.superseded or not (reply.lost or reply.resync)
         if reply.reopened:
             self.roster.reopened(reply.reopened, reply.seq)
             self._proposal = None

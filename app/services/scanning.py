@@ -91,7 +91,7 @@ class Scanner:
         try:
             return await self._see(way, entry, claimed)
         except CountersAway:
-            return await self._without_counters(way, entry.code, claimed)
+            return await self._without_counters(way, entry, claimed)
         except StoreAway:
             return Unavailable()
 
@@ -132,7 +132,7 @@ class Scanner:
         try:
             return await self._settle(way, entry, claimed)
         except CountersAway:
-            return await self._without_counters(way, entry.code, claimed)
+            return await self._without_counters(way, entry, claimed)
         except StoreAway:
             return Unavailable()
 
@@ -329,15 +329,16 @@ class Scanner:
             return ""
         return self._signer.blur(f"{visit.network} {code.id} {int(now.timestamp()) // seconds}")
 
-    async def _without_counters(self, way: "_Way", code: Code, claimed: Claimed | None) -> Outcome:
+    async def _without_counters(self, way: "_Way", entry: Entry, claimed: Claimed | None) -> Outcome:
         """Show a visitor the place that nothing can take back, or what gives nothing.
 
-        A place that is only held is not shown: nobody could note that it was seen, so it would be given again.
+        A place that is only held is not shown: it could not be noted as seen, and would be given again. Nor is one of a
+        version that another has followed: it may be paused.
         """
-        now = self._clock()
+        code, now = entry.code, self._clock()
         declined = _declined(way, code, now)
-        if declined is not None:
-            return declined[2] or Unavailable()
+        if declined is not None or entry.superseded:
+            return (declined and declined[2]) or Unavailable()
         with suppress(CountersAway, StoreAway):
             if await self._sent_on(way, code, claimed):
                 return await self._fall_back(way, code)

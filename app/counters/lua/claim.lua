@@ -19,13 +19,15 @@
 -- REPLY  a code: { lost, seq, resync, {reopened target ...}, {index of full candidate ...},
 --          {index of capped candidate ...}, mark, too many (1: more accounts than are remembered were given an add
 --          back since the mark), {account given an add back ...}, verdicts (a digit an ask), {seat of each claimed ...} }
---        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more 8 limited; more: no candidate has
---        room, but there is more to hear or to offer, and nothing was recorded; indexes count from 0; a mark is
---        day:adds given back
--- COST   4 commands a code, 2 more when a hold begins or ends, 1 a target that changed, 2 where networks are bounded;
---        1 XADD a call. Targets of the code beyond the candidates cost nothing.
+--        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more 8 limited 9 refused; more: no
+--        candidate has room, but there is more to hear or to offer, and nothing was recorded; refused: the server has
+--        no memory left for a place, and nothing was recorded; indexes count from 0; a mark is day:adds given back
+--        Without memory, returns and notes are answered and not recorded; holds end and are seen as ever
+--        A code with no asks is swept: its entry in due becomes what its holds say, or goes
+-- COST   1 command a call and 4 a code, 2 more when a hold begins or ends, 1 a target that changed, 2 where networks are
+--        bounded; 1 XADD a call. Targets of the code beyond the candidates cost nothing.
 
-local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED, REFUSED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 local CODE = '([^|]*)|([^|]*)|(%d+)|(%d+)|(%d+)/(%d+)|(.*)'
 local OFFER = '([^|]*)|(%l+)|(%d)|(.*)'
 local CANDIDATE = '([^|\n]*)|(%d+)|(%d+)|([^|\n]*)|(%d+)|(%-?%d+)'
@@ -38,6 +40,12 @@ local adds_key = {[today] = KEYS[2], [yesterday] = KEYS[3]}
 local adds, adds_delta, freed = {}, {[today] = {}, [yesterday] = {}}, 0
 local events, reply = {}, {}
 local at = 3
+
+-- At `maxmemory` a script may not begin with a command that can need memory, but what follows its first write is let
+-- through. So this is asked before anything is written, by a command that changes nothing: no new place is begun then,
+-- and whatever ends a hold begins with a ZREM.
+local asked = redis.pcall('ZADD', KEYS[4], 'XX', 0, '')
+local no_memory = type(asked) == 'table' and string.find(asked.err, 'OOM ', 1, true)
 
 local function record(kind, code, client, seat, detail)
   events[#events + 1] = kind .. '|' .. code .. '|' .. client .. '|' .. seat .. '|' .. detail
@@ -145,20 +153,24 @@ for c = 1, codes do
 
   if seats then
     local late = redis.call('ZRANGEBYSCORE', holds, '-inf', now, 'LIMIT', 0, RELEASES)
+    -- Before anything else is written: a server without memory refuses to begin with what follows.
+    if #late > 0 then redis.call('ZREM', holds, unpack(late)) end
     for i = 1, #late do
       local target, account, day = string.match(late[i], '^%d+%.([^.]*)%.([^.]*)%.([^.]*)%.')
-      bump(taken, target, -1)
-      bump(held, target, -1)
-      open_again[target] = true
-      add(account, day, -1)
-      record('x', code, '', late[i], '')
+      -- What is no seat took no place.
+      if target then
+        bump(taken, target, -1)
+        bump(held, target, -1)
+        open_again[target] = true
+        add(account, day, -1)
+        record('x', code, '', late[i], '')
+      end
     end
     for target in pairs(open_again) do
       seq = seq + 1
       redis.call('ZADD', reopened, seq, target)
     end
     if #late > 0 then
-      redis.call('ZREM', holds, unpack(late))
       redis.call('HSET', meta, 'seq', seq)
       holds_changed = true
     end
@@ -204,6 +216,7 @@ for c = 1, codes do
   end
 
   local function claim(text, client, extra, detail)
+    if no_memory then return settle(REFUSED) end
     local chance, network = string.match(extra, '^(%S+) (.*)$')
     local i
     if strategy == 'fill' then i = first(candidates)
@@ -237,7 +250,7 @@ for c = 1, codes do
 
   local function come_back(seat, client, proven)
     if proven == '1' or was_seen(seat) or redis.call('ZSCORE', holds, seat) then
-      record('r', code, client, seat, '')
+      if not no_memory then record('r', code, client, seat, '') end
       return settle(RETURNED)
     end
     settle(GONE)
@@ -258,7 +271,7 @@ for c = 1, codes do
   for verb, text, client, extra, detail in string.gmatch(asks, ASK) do
     if not fresh then settle(STALE)
     elseif verb == 'n' then
-      record(extra, code, client, text, detail)
+      if not no_memory then record(extra, code, client, text, detail) end
       settle(NOTED)
     elseif verb == 'c' then claim(text, client, extra, detail)
     elseif verb == 'r' then come_back(text, client, extra)
@@ -280,8 +293,9 @@ for c = 1, codes do
     for network, by in pairs(news_delta) do redis.call('HINCRBY', news_key, network, by) end
     redis.call('PEXPIRE', news_key, news_kept)
   end
-  if holds_changed then
-    local soonest = redis.call('ZRANGE', holds, 0, 0, 'WITHSCORES')
+  if holds_changed or asks == '' then
+    -- Counters that are gone have no holds: these were taken for places when the counters came back.
+    local soonest = seats and redis.call('ZRANGE', holds, 0, 0, 'WITHSCORES') or {}
     if soonest[2] then redis.call('ZADD', KEYS[4], soonest[2], code) else redis.call('ZREM', KEYS[4], code) end
   end
   if next(open_again) then

@@ -20,20 +20,24 @@ if (state[1] or '') ~= ARGV[2] or epoch ~= ARGV[3] then return {0, 0, {}, '', {}
 
 local lost = not state[2]
 if lost then
+  -- Seats known so far are below the base: their tokens count only when proven.
+  local base, seq = ARGV[7], ARGV[5]
+  if ARGV[14] ~= '' then base, seq = ARGV[12], ARGV[13] end
+  -- Written first, so that a server without memory refuses all of it: counters need room. Which targets re-opened last is
+  -- not known any more: who has not heard of them all reads the counts.
+  redis.call('HSET', KEYS[1], 'seats', ARGV[7], 'base', base, 'seq', seq, 'floor', seq)
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
   redis.call('ZREM', KEYS[6], ARGV[1])
   redis.call('HDEL', KEYS[1], 'dropped')
-  -- Seats known so far are below the base: their tokens count only when proven.
-  local base, seq = ARGV[7], ARGV[5]
   if ARGV[14] ~= '' then
-    base, seq = ARGV[12], ARGV[13]
     local counts = cjson.decode(ARGV[14])
     for i = 1, #counts, 1000 do redis.call('HSET', KEYS[2], unpack(counts, i, math.min(i + 999, #counts))) end
     if ARGV[15] ~= '' then redis.call('SET', KEYS[4], ARGV[15]) end
   end
-  -- Which targets re-opened last is not known any more: who has not heard of them all reads the counts.
-  redis.call('HSET', KEYS[1], 'seats', ARGV[7], 'base', base, 'seq', seq, 'floor', seq)
 end
+-- Where counters are there, a version needs no room: removed first, since a server without memory refuses to begin with
+-- an HSET, and a pause must count there, too.
+if not lost then redis.call('HDEL', KEYS[1], 'state') end
 local kept, at, targets, rows = {}, 15, tonumber(ARGV[10]), tonumber(ARGV[11])
 for i = at + 1, at + 3 * targets, 3 do
   local target, taken, held = ARGV[i], ARGV[i + 1], ARGV[i + 2]

@@ -30,10 +30,11 @@ end
 
 if verb == 'begin' then
   if drafting then return 0 end
+  -- Written first, so that a server without memory refuses all of it: a draft may be large.
+  redis.call('HSET', KEYS[1], 'draft', token, 'draft_size', number, 'draft_life', life)
   redis.call('DEL', KEYS[3])
   redis.call('SETBIT', KEYS[3], number - 1, 0)
   redis.call('PEXPIRE', KEYS[3], KEPT)
-  redis.call('HSET', KEYS[1], 'draft', token, 'draft_size', number, 'draft_life', life)
   return 1
 end
 if token ~= '' and (not drafting or head[2] ~= token) then return 0 end
