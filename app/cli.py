@@ -19,8 +19,9 @@ from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.embedded import EmbeddedServers, Servers, launch, running
 from app.parts import Parts, build_parts
 from app.services import keeping_workspaces as keeping
+from app.services.preparing import DAYS_AHEAD
 from app.settings import PREFIX, Server, Settings
-from app.store import migrate
+from app.store import migrate, partitions
 
 READY_SECONDS = 60.0
 STOP_MARGIN_SECONDS = 5.0
@@ -139,6 +140,9 @@ async def _prepare(settings: Settings) -> str:
     await migrate.upgrade(settings.database_url)
     async with _parts(settings) as parts:
         made = await keeping.bootstrap(parts.database, settings.bootstrap_key or None, parts.clock())
+        # A worker makes what is missing, should a lock be in the way.
+        with contextlib.suppress(StoreAway):
+            await partitions.make_ahead(parts.database, DAYS_AHEAD)
     return settings.bootstrap_key or made or ""
 
 

@@ -11,6 +11,7 @@ from app.domain.pseudonym import Pseudonyms
 from app.services.ageing import Ager
 from app.services.draining import Drain
 from app.services.erasing import Eraser
+from app.services.preparing import Preparer
 from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
 from app.services.resting import Rester
@@ -82,5 +83,5 @@ def build_parts(
     ager = Ager(database, clock, days=settings.events_days)
     eraser = Eraser(database, redis, pseudonyms)
     watcher = Watcher(database, redis, clock)
-    chores = (sieve.keep, eraser.some, ager.some, Rereader(drain, watcher, clock).some)
+    chores = (Preparer(database, clock).some, sieve.keep, eraser.some, ager.some, Rereader(drain, watcher, clock).some)
     return Parts(database, redis, drain, recaller, reconciler, rester, watcher, clock, pseudonyms, chores, keeper)

@@ -12,7 +12,7 @@ from app.domain.event import UNCOUNTED, Event, EventKind, Packed
 from app.domain.hours import hour_start
 from app.domain.seat import Seat
 from app.domain.tally import Tally
-from app.store import records
+from app.store import partitions, records
 from app.store.database import Database
 from app.store.snapshots import read_zone
 
@@ -57,6 +57,13 @@ class Teller:
 
     async def tell(self, *events: Event) -> None:
         """Record some events together."""
+        while True:
+            try:
+                return await self._tell(events)
+            except records.DayMissingError as missing:
+                await partitions.make(self.database, missing.day)
+
+    async def _tell(self, events: Sequence[Event]) -> None:
         async with self.database.writing() as tx:
             tally = Tally(await read_zone(tx, self.workspace))
             await records.lock_position(tx, self.workspace, wait=True)

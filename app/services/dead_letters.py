@@ -15,7 +15,7 @@ from app.domain.code import CodeId, WorkspaceId
 from app.domain.event import Packed, Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
-from app.store import dead_letters, erasures, records
+from app.store import dead_letters, erasures, partitions, records
 from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
 from app.telemetry import DRAINED, say
@@ -89,6 +89,9 @@ class DeadLetters:
         entries = [one.packed for one in page if one.packed is not None]
         if not entries:
             return 0
+        for day in sorted({records.instant_of(entry).date() for entry in entries}):
+            if not records.has_day(day):
+                await partitions.make(self._database, day)
         async with self._database.writing() as connection:
             at = await records.lock_position(connection, workspace, wait=True)
             assert at is not None

@@ -13,7 +13,7 @@ from app.domain.event import Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
 from app.services.dead_letters import DeadLetters
-from app.store import erasures, records
+from app.store import erasures, partitions, records
 from app.store.database import Database, Writing
 from app.store.snapshots import read_zone
 from app.telemetry import DRAINED, say
@@ -80,10 +80,12 @@ class Drain:
             if not waiting:
                 return 0
             try:
-                try:
-                    return await self._once(workspace, waiting, wait=wait)
-                except records.DayDroppedError:
-                    return await self._once(workspace, waiting, wait=wait)
+                return await self._once(workspace, waiting, wait=wait)
+            except records.DayMissingError as missing:
+                # In a transaction of its own, so that what waits for a lock holds none.
+                await partitions.make(self._database, missing.day)
+            except records.DayDroppedError:
+                continue
             except _Stuck as stuck:
                 await self._narrow_down(workspace, waiting, stuck)
 

@@ -1,11 +1,12 @@
-"""Let old days of events go, whole, and keep what they had counted."""
+"""Make the days of events before they are needed, let old ones go, whole, and keep what they had counted."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
 
+from app.domain.errors import StoreAway
 from app.domain.event import UNCOUNTED
 from app.store import records
 from app.store.database import Database, Reading, Writing
@@ -30,6 +31,46 @@ async def days(connection: Reading) -> list[date]:
 def name_of(day: date) -> str:
     """Name the partition of a day."""
     return f"{_PREFIX}{day:%Y%m%d}"
+
+
+async def make(database: Database, day: date) -> None:
+    """Make the partition of a day, unless there is one. Several may: one does it.
+
+    A table is made by itself and then attached, so that other days are read and written meanwhile. A table that is made
+    as a partition waits for every reader of `events`, and every writer waits for it.
+    Source: PostgreSQL manual, ALTER TABLE, ATTACH PARTITION: SHARE UPDATE EXCLUSIVE on the parent; read 2026-11-25.
+    Raises: StoreAway — also when a lock is in the way for too long.
+    """
+    name = name_of(day)
+    try:
+        async with database.writing() as tx:
+            driver = await _begun(tx)
+            await driver.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
+            await driver.execute("select pg_advisory_xact_lock(hashtext('huoma events partition'))")
+            if not await driver.fetchval("select to_regclass($1)", name):
+                await driver.execute(f"create table {name} (like events including defaults including indexes)")
+                await driver.execute(
+                    f"alter table events attach partition {name} "
+                    f"for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z')"
+                )
+    except (asyncpg.LockNotAvailableError, asyncpg.DuplicateTableError, asyncpg.UniqueViolationError) as error:
+        # The last two: a process of the version before made it at the same time.
+        raise StoreAway from error
+
+
+async def make_ahead(database: Database, days_ahead: int) -> int:
+    """Make the partitions of today and of some days to come, by the clock of the database; return how many were made.
+
+    Cost: two queries when all are there.
+    Raises: StoreAway — what is missing will be made another time.
+    """
+    async with database.reading() as connection:
+        today = (await connection.execute(sa.text("select (now() at time zone 'utc')::date"))).scalar_one()
+        there = set(await days(connection))
+    missing = [day for n in range(days_ahead + 1) if (day := today + timedelta(days=n)) not in there]
+    for day in missing:
+        await make(database, day)
+    return len(missing)
 
 
 async def drop(database: Database, day: date) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import Any, Final
 
@@ -74,6 +74,11 @@ def prepared(entries: Iterable[Packed]) -> bool:
     return False
 
 
+def has_day(day: date) -> bool:
+    """Tell whether this process knows that there is a partition for a day."""
+    return day in _partitions
+
+
 async def recorded(connection: Writing, workspace: WorkspaceId, entries: Sequence[Packed]) -> int:
     """Count the first of some entries, up to the last that the record has. Cost: one query."""
     names = [entry.entry.split("-") for entry in entries]
@@ -92,6 +97,14 @@ class DayDroppedError(Exception):
     """A day's partition went, or goes, while it is written to; who begins again finds or makes one."""
 
 
+class DayMissingError(DayDroppedError):
+    """A day has no partition: `partitions.make` makes one, in a transaction of its own."""
+
+    def __init__(self, day: date) -> None:
+        super().__init__(str(day))
+        self.day = day
+
+
 async def append(
     connection: Writing,
     workspace: WorkspaceId,
@@ -102,18 +115,15 @@ async def append(
     """Record the events of some entries, and count them into `tally`; `settle` must follow.
 
     Shapes: `name` tells how the record calls a visitor.
-
-    Once there are events in a transaction, what is appended must be `prepared`: two that had both begun to write would
-    wait for each other to make a partition.
-    Raises: Unreadable — an entry cannot be recorded; AlreadyRecorded; DayDroppedError. Nothing of this transaction may
-    be kept then.
+    Raises: Unreadable — an entry cannot be recorded; AlreadyRecorded; DayDroppedError; DayMissingError. Nothing of this
+        transaction may be kept then.
     Cost: one COPY. PostgreSQL works on some rows while the next are made.
     """
     driver = await _driver(connection)
     with _readable():
         days = sorted({instant_of(entry).date() for entry in entries})
     for day in days:
-        await _make_partition(driver, day)
+        await _insist_on_partition(driver, day)
     rows = _rows(workspace, entries, tally, name)
     try:
         with _readable():
@@ -205,18 +215,11 @@ def dropped(day: date) -> None:
     _partitions.discard(day)
 
 
-async def _make_partition(driver: Any, day: date) -> None:
+async def _insist_on_partition(driver: Any, day: date) -> None:
     if day in _partitions:
         return
-    name = f"events_{day:%Y%m%d}"
-    if not await driver.fetchval("select to_regclass($1)", name):
-        # Two drains may meet here; "if not exists" alone lets the second one fail.
-        await driver.execute("select pg_advisory_xact_lock(hashtext('huoma events partition'))")
-        await driver.execute(
-            f"create table if not exists {name} partition of events "
-            f"for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z')"
-        )
-        return
+    if not await driver.fetchval("select to_regclass($1)", f"events_{day:%Y%m%d}"):
+        raise DayMissingError(day)
     _partitions.add(day)
 
 
