@@ -5,22 +5,20 @@ The only file that opens pictures from outside. The service calls it in a child 
 
 import logging
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from io import BytesIO
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import zxingcpp
 from PIL import Image, ImageOps
 
-from app.domain.caption import caption_date, caption_name
+from app.domain.caption import card_date, card_name
 from app.domain.errors import UploadRefusal
 from app.domain.payload import TargetKind, classify
+from app.qr.card import Card, corners_of, read_card
 
 MAX_BYTES: Final = 10 * 1024 * 1024
 MAX_PIXELS: Final = 50_000_000
@@ -63,9 +61,12 @@ def read_screenshot(data: bytes, uploaded_on: date) -> Screenshot:
         image = image.reduce(2)
     code = _only_code(image)
     kind = classify(code.text)
-    text = _caption(image, code.position) if kind in _WITH_CAPTION else ""
+    card = read_card(image, corners_of(code.position)) if kind in _WITH_CAPTION else Card()
+    # The join way of a WeCom group has no caption (docs/facts.md §3).
+    name = card_name(card.lines, card.pictures, captioned=kind is not TargetKind.WECOM_GROUP)
+    expires_on = card_date(card.lines, uploaded_on)
     picture, media_type = _shown(image, media_type, code.text)
-    return Screenshot(code.text, kind, caption_date(text, uploaded_on), caption_name(text), picture, media_type)
+    return Screenshot(code.text, kind, expires_on, name, picture, media_type)
 
 
 def open_picture(data: bytes, *, max_bytes: int, max_pixels: int) -> Image.Image:
@@ -190,76 +191,3 @@ def _shown(image: Image.Image, media_type: str, payload: str) -> tuple[bytes, st
     out = BytesIO()
     image.save(out, "JPEG", quality=90, subsampling=0)
     return out.getvalue(), Image.MIME["JPEG"]
-
-
-# All sizes are in sides of the QR itself: whatever the tilt and the resolution, it is drawn 480 px wide.
-_QR_PX: Final = 480
-_BAND_PX: Final = (int(_QR_PX * 1.7), int(_QR_PX * 0.7))
-_LEFT_PX: Final = int(_QR_PX * 0.35)
-
-
-def _caption(image: Image.Image, position: zxingcpp.Position) -> str:
-    """Read the title above the QR and the caption below it; no text rather than an error.
-
-    Shapes: one printed line per line, from the top.
-    Cost: 0.3 s on one core, whatever the size of the picture.
-    """
-    corners = [(p.x, p.y) for p in (position.top_left, position.top_right, position.bottom_right, position.bottom_left)]
-    try:
-        page = Image.new("RGB", (_BAND_PX[0], 2 * _BAND_PX[1]), "white")
-        for row, qr_top in ((0, _BAND_PX[1] + 10), (_BAND_PX[1], -_QR_PX - 10)):
-            band = image.transform(
-                _BAND_PX,
-                Image.Transform.PERSPECTIVE,
-                _upright(corners, qr_top),
-                Image.Resampling.BICUBIC,
-                fillcolor="white",
-            )
-            page.paste(band, (0, row))
-        lines = _ocr()(page).txts
-    # What a caption says is a convenience; failing to read it must not cost anyone an upload.
-    except Exception:
-        logger.exception("caption_unreadable")
-        return ""
-    return "\n".join(lines or ())
-
-
-def _upright(corners: Sequence[tuple[float, float]], qr_top: float) -> tuple[float, ...]:
-    """Give Pillow the perspective that sets a QR seen at ``corners`` upright, at a given height.
-
-    Raises: ZeroDivisionError — the corners are no quadrilateral.
-    Source: Heckbert, Fundamentals of Texture Mapping and Image Warping (1989), section 2.2.3, square to quadrilateral.
-    """
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
-    dx1, dx2, sx = x1 - x2, x3 - x2, x0 - x1 + x2 - x3
-    dy1, dy2, sy = y1 - y2, y3 - y2, y0 - y1 + y2 - y3
-    area = dx1 * dy2 - dx2 * dy1
-    g, h = (sx * dy2 - dx2 * sy) / area, (dx1 * sy - sx * dy1) / area
-    rows = ((x1 - x0 + g * x1, x3 - x0 + h * x3, x0), (y1 - y0 + g * y1, y3 - y0 + h * y3, y0), (g, h, 1.0))
-    # From pixels of the page to sides of the QR, with the QR's own corner as origin.
-    page = [(u / _QR_PX, v / _QR_PX, w - (u * _LEFT_PX + v * qr_top) / _QR_PX) for u, v, w in rows]
-    scale = page[2][2]
-    return tuple(value / scale for value in (*page[0], *page[1], *page[2][:2]))
-
-
-@cache
-def _ocr() -> Any:
-    """Load the text reader with the models inside its own package, so that it downloads nothing and reports nothing."""
-    # Since 1.29, onnxruntime reports to its maker and keeps notes in the home directory, unless told before it loads.
-    # Source: onnxruntime/Privacy.md in its wheel, and github.com/microsoft/onnxruntime/pull/27379, read 2026-11-21.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import rapidocr
-
-    models = Path(rapidocr.__file__).parent / "models"
-    return rapidocr.RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "Global.use_cls": False,
-            "Det.model_path": str(next(models.glob("*_det_*.onnx"))),
-            "Det.limit_type": "max",
-            "Det.limit_side_len": 960,
-            "Rec.model_path": str(next(models.glob("*_rec_*.onnx"))),
-            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
