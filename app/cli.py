@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app import serving, worker
+from app import serving, starting, worker
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.embedded import EmbeddedServers, Servers, launch, running
@@ -21,7 +21,7 @@ from app.parts import Parts, build_parts
 from app.services import keeping_workspaces as keeping
 from app.services.preparing import DAYS_AHEAD
 from app.settings import PREFIX, Server, Settings
-from app.store import migrate, partitions
+from app.store import migrate, partitions, schema
 
 READY_SECONDS = 60.0
 STOP_MARGIN_SECONDS = 5.0
@@ -36,10 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(Settings.read(), options) or 0)
-    except (Refusal, ValueError, RuntimeError, OSError) as error:
+    except (Refusal, ValueError, RuntimeError) as error:
         print(f"huoma: {error}", file=sys.stderr)
-    except (StoreAway, CountersAway) as error:
-        print(f"huoma: {'PostgreSQL' if isinstance(error, StoreAway) else 'Redis'} cannot be reached.", file=sys.stderr)
+    except Exception as error:
+        # What drivers raise shares no class. Only a fault of our own keeps its traceback.
+        said = starting.why(error)
+        if said is None:
+            raise
+        print(f"huoma: {said}", file=sys.stderr)
     return 2
 
 
@@ -199,12 +203,16 @@ def _signals_as_interrupts() -> Iterator[None]:
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
     names = ("server", "host", "port", "workers")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    serving.serve(replace(_needing_servers(settings), **chosen))
+    settings = replace(_needing_servers(settings), **chosen)
+    asyncio.run(starting.check(settings))
+    serving.serve(settings)
     return 0
 
 
 def _worker(settings: Settings, _: argparse.Namespace) -> int:
-    asyncio.run(worker.main(_needing_servers(settings)))
+    settings = _needing_servers(settings)
+    asyncio.run(starting.check(settings))
+    asyncio.run(worker.main(settings))
     return 0
 
 
@@ -300,6 +308,8 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         if parts.keeper is not None:
             with contextlib.suppress(CountersAway):
                 await parts.keeper.look()
+        async with parts.database.reading() as connection:
+            await schema.insist(connection)
         yield parts
     finally:
         await parts.close()

@@ -1,5 +1,6 @@
 """Read every knob from the environment. Only the roots read this; everybody else is handed what he needs."""
 
+import inspect
 import os
 import re
 import secrets
@@ -8,12 +9,21 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+import asyncpg
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.counters.address import read_address
 
 PREFIX = "HUOMA_"
+# What may stand behind the `?` of a database address: what asyncpg connects with, and what SQLAlchemy adds to it.
+_DATABASE_OPTIONS: Final = frozenset(inspect.signature(asyncpg.connect).parameters) | {
+    "prepared_statement_cache_size",
+    "prepared_statement_name_func",
+}
 
 
 class Server(StrEnum):
@@ -94,6 +104,8 @@ class Settings:
                 values[known[name].name] = _convert(name, known[name].type, text)
         if "public_url" in values:
             values["public_url"] = _origin(PREFIX + "PUBLIC_URL", values["public_url"])
+        if "database_url" in values:
+            _check_database(PREFIX + "DATABASE_URL", values["database_url"])
         if "redis_url" in values:
             _check_address(PREFIX + "REDIS_URL", values["redis_url"])
         if values.get("redis_replicas", 0) < 0:
@@ -188,6 +200,19 @@ def _check_address(name: str, text: str) -> None:
         read_address(text)
     except ValueError as error:
         raise ValueError(f"{name} {error}.") from None
+
+
+def _check_database(name: str, text: str) -> None:
+    # The address may hold a password, so it is not repeated.
+    form = "postgresql+asyncpg://user:password@host:5432/database"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"{name} must look like {form}.") from None
+    if url.drivername != "postgresql+asyncpg":
+        raise ValueError(f"{name} must look like {form}, and begins with {url.drivername}.")
+    if odd := sorted(set(url.query) - _DATABASE_OPTIONS):
+        raise ValueError(f"{name} has options that the driver does not know: {', '.join(odd)}. TLS is `ssl=require`.")
 
 
 def _convert(name: str, kind: Any, text: str) -> Any:

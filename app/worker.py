@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 
-from app import telemetry
+from app import starting, telemetry
 from app.domain.errors import CountersAway, StoreAway
 from app.parts import Parts, build_parts
 from app.services import watching
@@ -50,7 +50,9 @@ async def _work(parts: Parts, stop: asyncio.Event) -> None:
                     looked = True
             busy = await one_round(parts)
         except (CountersAway, StoreAway) as error:
-            telemetry.say("worker_waits_for_a_server", level=logging.WARNING, which=type(error).__name__)
+            telemetry.say(
+                "worker_waits_for_a_server", level=logging.WARNING, which=type(error).__name__, why=starting.why(error)
+            )
             await _sleep(stop, AWAY_SECONDS)
             continue
         if not busy:

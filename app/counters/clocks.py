@@ -1,10 +1,11 @@
 """Read the clocks of Redis: that of each master, since a cluster has several."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError
 
 from app.counters.address import Host
 from app.counters.cluster import Cluster
@@ -57,10 +58,6 @@ async def ask(redis: Redis, listener: Listener) -> list[str]:
 async def _ask(redis: Redis, host: Host | None, listener: Listener) -> None:
     server = redis.node(host) if host is not None and isinstance(redis, Cluster) else redis
     asked_at = listener.ticks()
-    try:
-        with away():
-            reply = await server.time()
-    except ResponseError:
-        # A server that forbids the question leaves the time to the others.
-        return
-    listener.hear(name_of(host), seconds(reply), asked_at)
+    # A server that forbids the question leaves the time to the others.
+    with away(), suppress(NoPermissionError):
+        listener.hear(name_of(host), seconds(await server.time()), asked_at)

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final
 
+from hiredis import HiredisError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -12,8 +13,10 @@ from redis.exceptions import (
     AskError,
     BusyLoadingError,
     ClusterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TryAgainError,
@@ -25,7 +28,9 @@ from app.counters.node import MasterPool, Node, wait_ms
 from app.counters.pool import Pool
 from app.domain.errors import CountersAway
 
-_AWAY_ERRORS: Final = (AskError, BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_AWAY_ERRORS: Final = (
+    AskError, BusyLoadingError, ClusterDownError, NoPermissionError, OutOfMemoryError, ReadOnlyError, TryAgainError,
+)  # fmt: skip
 # redis-py takes some prefixes off, and Redis < 7 puts what a script met behind a dash.
 _AWAY: Final = re.compile(r"(?:^|: -)(?:MISCONF|OOM|MASTERDOWN|NOREPLICAS|LOADING|TRYAGAIN|READONLY|BUSY) ")
 
@@ -74,7 +79,8 @@ class _Away:
     ) -> None:
         if isinstance(error, ResponseError) and not isinstance(error, _AWAY_ERRORS) and not _AWAY.search(str(error)):
             return
-        if isinstance(error, RedisError | OSError | TimeoutError):
+        # Those of a cluster, and of the parser when what answers is no Redis, are none of redis-py's family.
+        if isinstance(error, RedisError | RedisClusterException | HiredisError | OSError | TimeoutError):
             raise CountersAway from error
 
 
@@ -84,7 +90,7 @@ _TURNED: Final = _Away()
 def away() -> AbstractContextManager[None]:
     """Turn every way in which Redis can be unreachable into one error; its refusals of our own mistakes stay loud.
 
-    Raises: CountersAway — no connection, no reply in time, still loading, read-only, without a master,
-    too few replicas, or a slot that nobody serves yet.
+    Raises: CountersAway — no connection, no reply in time, still loading, read-only, without a master, too few
+    replicas, a slot that no master serves yet, a password or a permission that is missing, or no Redis at all.
     """
     return _TURNED

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.domain.errors import StoreAway
 from app.store.patience import Patience
+from app.store.refusals import REFUSED
 
 Reading = NewType("Reading", AsyncConnection)
 Writing = NewType("Writing", AsyncConnection)
@@ -114,7 +115,7 @@ class Database:
         """See that a connection is alive before it is handed out; if it is dead, so are the others of its time."""
         try:
             connection.run_async(self._ping)
-        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError) as error:
             raise InvalidatePoolError from error
 
     async def _ping(self, driver: Any) -> None:
@@ -134,7 +135,9 @@ class Database:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._patience.seconds)
-            with suppress(DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError):
+            with suppress(
+                DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError
+            ):
                 try:
                     async with self._looking, self._aside.connect():
                         pass
@@ -167,11 +170,16 @@ _AWAY_CLASSES: Final = ("08", "53", "57P", "25P03")
 
 
 def _is_away(error: BaseException) -> bool:
-    if isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError):
+    """Return whether an error speaks of the server or of how it is set up, and not of the statement."""
+    # InternalClientError is a plain Exception: a connection that has lost its place, as when its server is killed.
+    if isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return True
     if isinstance(error, DBAPIError):
         if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
             return True
         error = error.orig or error
+        # The second once a connection after a migration: asked again, the statement is prepared anew.
+        if isinstance(error.__cause__, asyncpg.InternalClientError | asyncpg.InvalidCachedStatementError):
+            return True
     state = getattr(error, "sqlstate", None)
-    return isinstance(state, str) and state.startswith(_AWAY_CLASSES)
+    return isinstance(state, str) and state.startswith((*_AWAY_CLASSES, *REFUSED))

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -13,8 +15,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
+
+from app.domain.errors import StoreAway
+from app.store.schema import SchemaError, too_new
 
 T = TypeVar("T")
 
@@ -23,17 +28,25 @@ SCRIPTS = Path(__file__).parents[2] / "migrations"
 LOCK_KEY = 0x68756F6D61
 LOCK_PATIENCE_SECONDS = 600.0
 LOCK_POLL_SECONDS = 0.2
+# A machine that is just starting its PostgreSQL may be slow to answer.
+CONNECT_SECONDS = 10.0
 
 
 async def upgrade(database_url: str) -> None:
     """Apply every migration that is missing. Of several starters one works; the others wait and find nothing to do.
 
     Raises: TimeoutError — another starter holds the lock for ten minutes; SQLAlchemyError — a migration fails, and its
-    transaction is undone.
+    transaction is undone; SchemaError — another version has migrated further.
     """
 
     def apply(connection: Connection) -> None:
         config = _config()
+        found = MigrationContext.configure(connection).get_current_heads()
+        connection.rollback()
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        for revision in found:
+            if revision not in known:
+                raise SchemaError(too_new(revision))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -86,7 +99,7 @@ async def locked(database_url: str, work: Callable[[Connection], None]) -> None:
 
     Raises: TimeoutError — somebody else holds the lock for ten minutes.
     """
-    async with create_async_engine(database_url, poolclass=NullPool).connect() as connection:
+    async with _connected(database_url) as connection:
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         # Asked again and again rather than waited for: CREATE INDEX CONCURRENTLY waits for every open transaction, and
         # one that waits for our lock would be among them.
@@ -100,8 +113,22 @@ async def locked(database_url: str, work: Callable[[Connection], None]) -> None:
         await connection.run_sync(work)
 
 
+@asynccontextmanager
+async def _connected(database_url: str) -> AsyncIterator[AsyncConnection]:
+    """Open a connection of its own. Raises: StoreAway — there is no answer, or none in time."""
+    engine = create_async_engine(database_url, poolclass=NullPool, connect_args={"timeout": CONNECT_SECONDS})
+    try:
+        connection = await engine.connect()
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise StoreAway from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 async def _on_connection(database_url: str, question: Callable[[Connection], T]) -> T:
-    async with create_async_engine(database_url, poolclass=NullPool).connect() as connection:
+    async with _connected(database_url) as connection:
         return await connection.run_sync(question)
 
 

@@ -4,17 +4,19 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 from redis.asyncio import Redis
 
+from app.counters import refusals as counters
 from app.counters.server import away
 from app.domain.errors import CountersAway, StoreAway
 from app.services.timekeeping import Timekeeper
 from app.services.watching import Watcher
+from app.store import refusals as store
+from app.store import schema
 from app.store.database import Database
 
 State = Literal["up", "away"]
@@ -31,11 +33,13 @@ class Waiting(BaseModel):
 class Readiness(BaseModel):
     """Say which servers answer, how far the record is behind (null when that is unknown), and how far clocks differ.
 
+    Shapes: `reason` says why it cannot serve, null when it can.
     Units: `clocks` are seconds by which the machine's, Redis's and PostgreSQL's are ahead of the time that is used.
     """
 
     redis: State
     postgresql: State
+    reason: str | None = None
     behind: Waiting | None = None
     clocks: dict[str, float] = {}
 
@@ -43,9 +47,9 @@ class Readiness(BaseModel):
 class Readier:
     """Tell whether this process can serve scans, and will for a while.
 
-    Redis and PostgreSQL must have answered once, and nobody may have told it to stop. Nobody's absence takes a process
-    out of service after that: known codes are scanned without PostgreSQL, and without Redis a page that retries by
-    itself is better than none.
+    Redis and PostgreSQL must have answered once, the database must be one that `store/schema.py` has no objection to,
+    and the process must not be about to stop. No server's absence takes it out of service after that: known codes are
+    scanned without PostgreSQL, and without Redis a page that retries by itself is better than none.
     """
 
     def __init__(
@@ -62,16 +66,25 @@ class Readier:
         self._leaving = leaving
         self._keeper = keeper
         self._met: set[str] = set()
+        # As of PostgreSQL's last answer.
+        self._schema: str | None = None
 
     async def ask(self) -> tuple[bool, Readiness]:
-        """Ask both servers. Cost: one round trip each, and now and then what `Watcher.look` costs."""
-        answers = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
+        """Ask both servers. Cost: a round trip to Redis, two queries, and now and then what `Watcher.look` costs."""
+        unanswered = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
+        answers = {name: "up" if said is None else "away" for name, said in unanswered.items()}
         store_away = answers["postgresql"] == "away"
-        behind = await self.behind(store_away=store_away) if answers["redis"] == "up" else None
+        behind = None
+        if answers["redis"] == "up" and self._schema is None:
+            behind = await self.behind(store_away=store_away)
         self._met |= {name for name, state in answers.items() if state == "up"}
+        reason = self._schema or next((said for name, said in unanswered.items() if name not in self._met), None)
+        if self._leaving():
+            reason = "The process was told to stop."
         skews = self._keeper.skews() if self._keeper else {}
-        return self._met == answers.keys() and not self._leaving(), Readiness.model_validate(
-            {**answers, "behind": behind, "clocks": {name: round(skew, 3) for name, skew in skews.items()}}
+        clocks = {name: round(skew, 3) for name, skew in skews.items()}
+        return reason is None, Readiness.model_validate(
+            {**answers, "reason": reason, "behind": behind, "clocks": clocks}
         )
 
     async def behind(self, *, store_away: bool = False) -> Waiting | None:
@@ -82,21 +95,21 @@ class Readier:
             return None
         return Waiting(entries=told.entries, seconds=round(told.seconds, 1), unreadable=told.unreadable)
 
-    async def _ask_redis(self) -> State:
+    async def _ask_redis(self) -> str | None:
         try:
             with away():
                 await self._redis.ping()
-        except CountersAway:
-            return "away"
-        return "up"
+        except CountersAway as error:
+            return counters.why(error) or "Redis cannot be reached."
+        return None
 
-    async def _ask_database(self) -> State:
+    async def _ask_database(self) -> str | None:
         try:
             async with self._database.reading() as connection:
-                await connection.execute(sa.text("select 1"))
-        except StoreAway:
-            return "away"
-        return "up"
+                self._schema = await schema.problem(connection)
+        except StoreAway as error:
+            return store.why(error) or "PostgreSQL cannot be reached."
+        return None
 
 
 def _readier(request: Request) -> Readier:
@@ -117,7 +130,10 @@ async def healthz() -> Literal["ok"]:
     "/readyz",
     summary="Can it serve scans?",
     responses={
-        503: {"model": Readiness, "description": "Redis or PostgreSQL has not been met yet, or the process is to stop."}
+        503: {
+            "model": Readiness,
+            "description": "A server has not answered yet, the database is unfit, or the process is to stop.",
+        }
     },
 )
 async def readyz(readier: Annotated[Readier, Depends(_readier)], response: Response) -> Readiness:

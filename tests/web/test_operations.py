@@ -1,3 +1,22 @@
+from collections.abc import AsyncIterator
+from unittest.mock import ANY
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from hiredis import ProtocolError as HiredisProtocolError
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, RedisClusterException
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.counters.server import away
+from app.domain.errors import CountersAway, StoreAway
+from app.embedded import Servers
+from app.services.watching import Watcher
+from app.store import migrate, schema
+from app.store.database import Database
+from app.web.operations import Readier
+from tests.conftest import Clock
 from tests.scanning import Make, Process
 
 
@@ -33,3 +52,67 @@ async def _metrics(process: Process) -> str:
 def _scans(metrics: str) -> float:
     rows = [row for row in metrics.splitlines() if row.startswith('huoma_scans_total{outcome="claimed"}')]
     return float(rows[0].split()[1]) if rows else 0.0
+
+
+@pytest.fixture
+async def other(servers: Servers, redis: Redis, clock: Clock) -> AsyncIterator[tuple[Database, Readier]]:
+    """Be ready on a database of one's own, which may be spoilt."""
+    url = servers.database_url.replace("/huoma?", "/spoilt?")
+    admin = create_async_engine(servers.database_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    async with admin.connect() as connection:
+        await connection.execute(sa.text("create database spoilt"))
+    await migrate.upgrade(url)
+    database = Database(url, pool_size=2, connect_seconds=5, statement_seconds=20)
+    try:
+        yield database, Readier(database, redis, Watcher(database, redis, clock), lambda: False)
+    finally:
+        await database.close()
+        async with admin.connect() as connection:
+            await connection.execute(sa.text("drop database spoilt with (force)"))
+
+
+async def test_a_database_that_the_code_cannot_use_is_no_place_to_serve_from(
+    other: tuple[Database, Readier],
+) -> None:
+    database, readier = other
+    assert await readier.ask() == (True, ANY)
+
+    async def told(*statements: str) -> str | None:
+        async with database.writing() as tx:
+            for statement in statements:
+                await tx.execute(sa.text(statement))
+        ready, readiness = await readier.ask()
+        assert ready == (readiness.reason is None)
+        return readiness.reason
+
+    assert "needs" in str(await told("update alembic_version set version_num = '0004'"))
+    # Code that is older than the database goes on, so that a new version may be rolled out.
+    assert await told("update alembic_version set version_num = '9999'") is None
+    assert "9999" in str(await told("comment on table alembic_version is 'oldest code: 9998'"))
+    assert await told("comment on table alembic_version is 'oldest code: 0001'") is None
+    assert "lacks codes.name" in str(await told("alter table codes rename column name to called"))
+    assert await told("alter table codes rename column called to name") is None
+    assert "has not been migrated" in str(await told("drop table alembic_version"))
+
+
+async def test_the_newest_migration_is_named_by_its_file() -> None:
+    assert migrate.head() == schema.NEEDED
+
+
+async def test_a_driver_that_has_lost_its_place_is_an_absence_and_no_fault(database: Database) -> None:
+    for error in (
+        asyncpg.InternalClientError("lost"),
+        asyncpg.ProtocolError("lost"),
+        asyncpg.OutdatedSchemaCacheError("lost"),
+    ):
+        with pytest.raises(StoreAway):
+            async with database.reading():
+                raise error
+
+
+@pytest.mark.parametrize(
+    "error", [HiredisProtocolError("lost"), RedisClusterException("lost"), NoPermissionError("lost")]
+)
+def test_a_client_that_has_lost_its_place_is_an_absence_and_no_fault(error: Exception) -> None:
+    with pytest.raises(CountersAway), away():
+        raise error

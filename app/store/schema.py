@@ -1,0 +1,99 @@
+"""Say whether the code can use a database as it is: migrated far enough, not too far, and readable (库结构).
+
+Law: migrations only add, so that code runs on a database that is newer than it is. One that takes something away says
+in a comment on `alembic_version` which code it needs at least: `oldest code: 0007`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from app.store.database import Reading
+from app.store.tables import metadata
+
+MIGRATIONS: Final = Path(__file__).parents[2] / "migrations" / "versions"
+_SHOWN: Final = 3
+_OLDEST: Final = re.compile(r"oldest code: (\d+)")
+
+# What the database has is asked of its catalogs, which raises no error where a table is missing.
+_LOOK: Final = sa.text("""
+    with needed as (
+        select t, c, to_regclass(t) as id from unnest(cast(:tables as text[]), cast(:columns as text[])) as named (t, c)
+    )
+    select to_regclass('alembic_version') is not null as migrated,
+        obj_description(to_regclass('alembic_version'), 'pg_class') as comment,
+        array(select t || '.' || c from needed where not exists (
+            select from pg_attribute where attrelid = id and attname = c and attnum > 0 and not attisdropped
+        ) order by 1) as missing,
+        array(select distinct t from needed where not has_table_privilege(id, 'select') order by 1) as forbidden
+""")
+
+
+class SchemaError(RuntimeError):
+    """Refuse to work on a database that the code cannot use, in one sentence."""
+
+
+def newest(folder: Path = MIGRATIONS) -> str:
+    """Name the newest migration that the code comes with, by the names of files: alembic takes long to import."""
+    return max(path.name.partition("_")[0] for path in folder.glob("[0-9]*_*.py"))
+
+
+# As of the start of the process: a new version may be put in place while this one runs.
+NEEDED: Final = newest()
+
+
+async def problem(connection: Reading, needed: str = NEEDED) -> str | None:
+    """Say in one sentence why the database cannot be used; None when it can.
+
+    Cost: two queries of the catalogs, whatever the database holds. Raises: StoreAway.
+    """
+    names = [(table.name, column.name) for table in metadata.sorted_tables for column in table.columns]
+    found = (
+        await connection.execute(
+            _LOOK, {"tables": [table for table, _ in names], "columns": [column for _, column in names]}
+        )
+    ).one()
+    if not found.migrated:
+        return "The database has not been migrated: run `huoma migrate`."
+    revision = await connection.scalar(sa.text("select max(version_num) from alembic_version"))
+    return _by_revision(revision, needed, found.comment or "") or _by_look(found.missing, found.forbidden)
+
+
+async def insist(connection: Reading) -> None:
+    """Refuse a database that the code cannot use. Raises: SchemaError, StoreAway."""
+    if said := await problem(connection):
+        raise SchemaError(said)
+
+
+def too_new(revision: str, needed: str = NEEDED) -> str:
+    """Say that another version has migrated the database."""
+    return (
+        f"The database is at migration {revision}, and this version of huoma knows none after {needed}: "
+        "run the version that migrated it, or a newer one."
+    )
+
+
+def _by_revision(revision: str | None, needed: str, comment: str) -> str | None:
+    if not revision or not revision.isdecimal():
+        return "The database has not been migrated by huoma: run `huoma migrate` on one of its own."
+    if int(revision) < int(needed):
+        return (
+            f"The database is at migration {revision}, and this version of huoma needs {needed}: run `huoma migrate`."
+        )
+    oldest = _OLDEST.search(comment)
+    if oldest and int(oldest[1]) > int(needed):
+        return too_new(revision, needed)
+    return None
+
+
+def _by_look(missing: Sequence[str], forbidden: Sequence[str]) -> str | None:
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        named = ", ".join(missing[:_SHOWN]) + more
+        return f"The database lacks {named}: restore it, or run `huoma migrate` on an empty one."
+    if forbidden:
+        return f"The database user may not read {', '.join(forbidden[:_SHOWN])}: grant it the tables of huoma."
+    return None

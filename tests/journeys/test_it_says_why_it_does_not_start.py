@@ -1,0 +1,175 @@
+"""Whatever is wrong with the servers: one sentence, no traceback, an exit status that is not 0."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis import Redis
+
+from app.cli import main
+from app.embedded import EmbeddedServers
+from app.services.keeping_workspaces import create_workspace
+from app.store import migrate, schema
+from app.store.database import Database
+from tests.running import server_folder
+
+Start = Callable[..., str]
+SECRET = "s3cr3t-of-the-servers"
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[EmbeddedServers]:
+    """Run servers with users that are refused, and databases that are not what the code needs."""
+    with server_folder() as folder, EmbeddedServers(folder) as servers:
+        rules = folder / "postgres" / "data" / "pg_hba.conf"
+        rules.write_text("local all guarded scram-sha-256\n" + rules.read_text())
+        sql(
+            servers, f"create role guarded login password '{SECRET}'", "select pg_reload_conf()",
+            *(f"create database {name}" for name in ("empty", "older", "newer", "strange", "closed")),
+        )  # fmt: skip
+        asyncio.run(prepare(servers.servers.database_url))
+        redis = Redis(unix_socket_path=str(servers.redis.sockets / "redis.sock"))
+        redis.acl_setuser("guarded", enabled=True, passwords=[f"+{SECRET}"], keys=["~*"], categories=["+@all"])
+        redis.acl_setuser("weak", enabled=True, nopass=True, keys=["~*"], commands=["+get"])
+        yield servers
+
+
+async def prepare(url: str) -> None:
+    await migrate.upgrade(url)
+    database = Database(url, pool_size=1, connect_seconds=5, statement_seconds=20)
+    await create_workspace(database, "春日", "Asia/Shanghai", datetime.now(UTC))
+    await database.close()
+
+
+def sql(servers: EmbeddedServers, *statements: str, database: str = "huoma") -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(host=str(servers.postgres.sockets), user="huoma", database=database)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def start(
+    embedded: EmbeddedServers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Start:
+    """Run a command that is to fail; return what it said."""
+
+    def start(command: str, database: str = "huoma", user: str = "huoma", redis: str = "", **settings: str) -> str:
+        url = embedded.servers.database_url.replace("huoma@/huoma", f"{user}@/{database}")
+        redis_url = embedded.servers.redis_url + redis
+        given = {
+            "database_url": url, "redis_url": redis_url, "secret": "a secret for tests only",
+            "data_dir": str(tmp_path), "port": "0", **settings,
+        }  # fmt: skip
+        for name, value in given.items():
+            monkeypatch.setenv(f"HUOMA_{name.upper()}", value)
+        assert main(command.split()) == 2
+        said = capsys.readouterr()
+        *logged, last = said.err.strip().splitlines()
+        assert last.startswith("huoma: ")
+        assert all(line.startswith("{") for line in logged), said.err
+        assert SECRET not in said.err
+        return last
+
+    return start
+
+
+STARTS = ("serve", "worker", "verify", "rebuild", "workspaces list")
+
+
+@pytest.mark.parametrize("command", STARTS)
+def test_a_database_that_was_not_migrated(start: Start, command: str) -> None:
+    assert "has not been migrated: run `huoma migrate`" in start(command, "empty")
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "verify"])
+def test_a_database_that_an_older_version_migrated(start: Start, embedded: EmbeddedServers, command: str) -> None:
+    sql(
+        embedded, "create table if not exists alembic_version (version_num text)", "delete from alembic_version",
+        "insert into alembic_version values ('0004')", database="older",
+    )  # fmt: skip
+    assert f"is at migration 0004, and this version of huoma needs {schema.NEEDED}" in start(command, "older")
+
+
+def test_a_database_that_a_newer_version_migrated_cannot_be_migrated(start: Start, embedded: EmbeddedServers) -> None:
+    sql(
+        embedded, "create table if not exists alembic_version (version_num text)", "delete from alembic_version",
+        "insert into alembic_version values ('9999')", database="newer",
+    )  # fmt: skip
+    said = start("migrate", "newer")
+    assert f"is at migration 9999, and this version of huoma knows none after {schema.NEEDED}" in said
+
+
+def test_a_database_that_lacks_a_table(start: Start, embedded: EmbeddedServers) -> None:
+    sql(
+        embedded, "create table if not exists alembic_version (version_num text)", "delete from alembic_version",
+        f"insert into alembic_version values ('{schema.NEEDED}')", database="strange",
+    )  # fmt: skip
+    assert "The database lacks account_days." in start("serve", "strange")
+
+
+@pytest.mark.parametrize("command", [*STARTS, "migrate"])
+def test_a_database_that_is_not_there(start: Start, command: str) -> None:
+    assert 'database "nowhere" does not exist' in start(command, "nowhere")
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "workspaces list"])
+def test_a_wrong_password(start: Start, command: str) -> None:
+    assert "PostgreSQL refuses the user or the password" in start(command, user="guarded:wrong")
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_user_without_permissions(start: Start, embedded: EmbeddedServers, command: str) -> None:
+    sql(
+        embedded, "create table if not exists alembic_version (version_num text)",
+        "revoke all on schema public from public", "grant usage on schema public to guarded", database="closed",
+    )  # fmt: skip
+    said = start(command, "closed", user=f"guarded:{SECRET}")
+    assert "permission denied" in said
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize(
+    ("redis", "says"),
+    [
+        ("?username=guarded&password=wrong", "Redis refuses the name or the password"),
+        ("?username=weak&password=any", "Redis forbids its user"),
+        ("?db=99", "Redis does not have the database"),
+    ],
+)
+def test_a_redis_that_refuses(start: Start, command: str, redis: str, says: str) -> None:
+    assert says in start(command, redis=redis)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://huoma@localhost/huoma", "begins with postgresql"),
+        ("postgresql+asyncpg://huoma@localhost/huoma?sslmode=require", "does not know: sslmode. TLS is `ssl=require`"),
+        (f"postgres//huoma:{SECRET}@localhost", "must look like postgresql+asyncpg://"),
+    ],
+)
+def test_an_address_that_cannot_be_one(start: Start, url: str, says: str) -> None:
+    assert says in start("worker", database_url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://127.0.0.1:1", "Redis cannot be reached"),
+        ("redis+cluster://127.0.0.1:1", "Redis cannot be reached"),
+        (f"redis+sentinel://:{SECRET}@127.0.0.1:1/mymaster", "no sentinel of HUOMA_REDIS_URL names a master"),
+    ],
+)
+def test_a_redis_that_is_away(start: Start, url: str, says: str) -> None:
+    assert says in start("verify", redis_url=url)
+
+
+def test_a_postgresql_that_is_away(start: Start) -> None:
+    assert "PostgreSQL cannot be reached" in start("migrate", database_url="postgresql+asyncpg://h@127.0.0.1:1/h")
