@@ -65,7 +65,7 @@ class Web:
             settings.body_seconds,
         )
         self.leaving = Leaving(settings.linger_seconds)
-        self._keeping: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         install_operations(
             api,
             self.parts.database,
@@ -73,6 +73,7 @@ class Web:
             self.parts.watcher,
             lambda: self.leaving.begun,
             self.parts.keeper,
+            self.parts.inspector,
         )
         scanner = Scanner(self.parts.recaller, self.batcher, Signer(settings.secrets()), clock)
         app = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
@@ -88,8 +89,8 @@ class Web:
 
     async def close(self) -> None:
         """Finish what is under way and close what was opened."""
-        if self._keeping is not None:
-            self._keeping.cancel()
+        for task in self._beside:
+            task.cancel()
         with contextlib.suppress(Exception):
             await self.batcher.drained()
         await self.wire.aclose()
@@ -105,7 +106,9 @@ class Web:
         if self.parts.keeper is not None:
             with contextlib.suppress(CountersAway):
                 await self.parts.keeper.look()
-            self._keeping = asyncio.create_task(self.parts.keeper.keep())
+            self._beside.append(asyncio.create_task(self.parts.keeper.keep()))
+        if self.parts.inspector is not None:
+            self._beside.append(asyncio.create_task(self.parts.inspector.keep()))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.close()

@@ -11,6 +11,7 @@ from app.domain.pseudonym import Pseudonyms
 from app.services.ageing import Ager
 from app.services.draining import Drain
 from app.services.erasing import Eraser
+from app.services.inspecting import Inspector
 from app.services.preparing import Preparer
 from app.services.recalling import Recaller
 from app.services.reconciling import Reconciler
@@ -39,6 +40,7 @@ class Parts:
     chores: Sequence[Callable[[], Awaitable[object]]] = ()
     # None where the clock is a given one.
     keeper: Timekeeper | None = None
+    inspector: Inspector | None = None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -84,4 +86,7 @@ def build_parts(
     eraser = Eraser(database, redis, pseudonyms)
     watcher = Watcher(database, redis, clock)
     chores = (Preparer(database, clock).some, sieve.keep, eraser.some, ager.some, Rereader(drain, watcher, clock).some)
-    return Parts(database, redis, drain, recaller, reconciler, rester, watcher, clock, pseudonyms, chores, keeper)
+    inspector = Inspector(redis)
+    return Parts(
+        database, redis, drain, recaller, reconciler, rester, watcher, clock, pseudonyms, chores, keeper, inspector
+    )

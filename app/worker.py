@@ -25,6 +25,8 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
     beside = [asyncio.create_task(_do_chores(parts, stop))]
     if parts.keeper is not None:
         beside.append(asyncio.create_task(parts.keeper.keep()))
+    if parts.inspector is not None:
+        beside.append(asyncio.create_task(parts.inspector.keep()))
     try:
         await _work(parts, stop)
     finally:

@@ -38,25 +38,33 @@ def seconds(reply: Any) -> float:
     return int(reply[0]) + int(reply[1]) / 1_000_000
 
 
+async def masters(redis: Redis) -> dict[Host | None, Redis]:
+    """Name every master: of a cluster each, else the only one. Raises: CountersAway — the cluster is."""
+    if not isinstance(redis, Cluster):
+        return {None: redis}
+    with away():
+        return {host: redis.node(host) for host in await redis.masters()}
+
+
 async def ask(redis: Redis, listener: Listener) -> list[str]:
     """Ask every master for its time; return the names of all, those too that do not answer or may not be asked.
 
     Cost: one round trip to each, all at once.
     Raises: CountersAway — none answers.
     """
-    with away():
-        hosts: list[Host | None] = [*(await redis.masters())] if isinstance(redis, Cluster) else [None]
-    told = await asyncio.gather(*(_ask(redis, host, listener) for host in hosts), return_exceptions=True)
+    servers = await masters(redis)
+    told = await asyncio.gather(
+        *(_ask(server, host, listener) for host, server in servers.items()), return_exceptions=True
+    )
     for one in told:
         if isinstance(one, BaseException) and not isinstance(one, CountersAway):
             raise one
     if not [one for one in told if one is None]:
         raise CountersAway from next(one.__cause__ for one in told if one is not None)
-    return [name_of(host) for host in hosts]
+    return [name_of(host) for host in servers]
 
 
-async def _ask(redis: Redis, host: Host | None, listener: Listener) -> None:
-    server = redis.node(host) if host is not None and isinstance(redis, Cluster) else redis
+async def _ask(server: Redis, host: Host | None, listener: Listener) -> None:
     asked_at = listener.ticks()
     # A server that forbids the question leaves the time to the others.
     with away(), suppress(NoPermissionError):

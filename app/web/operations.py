@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from app.counters import refusals as counters
 from app.counters.server import away
 from app.domain.errors import CountersAway, StoreAway
+from app.services.inspecting import Inspector
 from app.services.timekeeping import Timekeeper
 from app.services.watching import Watcher
 from app.store import refusals as store
@@ -33,7 +34,7 @@ class Waiting(BaseModel):
 class Readiness(BaseModel):
     """Say which servers answer, how far the record is behind (null when that is unknown), and how far clocks differ.
 
-    Shapes: `reason` says why it cannot serve, null when it can.
+    Shapes: `reason` says why it cannot serve, null when it can; `warnings` say how Redis is set up to lose counters.
     Units: `clocks` are seconds by which the machine's, Redis's and PostgreSQL's are ahead of the time that is used.
     """
 
@@ -42,6 +43,7 @@ class Readiness(BaseModel):
     reason: str | None = None
     behind: Waiting | None = None
     clocks: dict[str, float] = {}
+    warnings: list[str] = []
 
 
 class Readier:
@@ -59,12 +61,14 @@ class Readier:
         watcher: Watcher,
         leaving: Callable[[], bool],
         keeper: Timekeeper | None = None,
+        inspector: Inspector | None = None,
     ) -> None:
         self._database = database
         self._redis = redis
         self._watcher = watcher
         self._leaving = leaving
         self._keeper = keeper
+        self._inspector = inspector
         self._met: set[str] = set()
         # As of PostgreSQL's last answer.
         self._schema: str | None = None
@@ -83,8 +87,9 @@ class Readier:
             reason = "The process was told to stop."
         skews = self._keeper.skews() if self._keeper else {}
         clocks = {name: round(skew, 3) for name, skew in skews.items()}
+        warnings = list(self._inspector.warnings) if self._inspector else []
         return reason is None, Readiness.model_validate(
-            {**answers, "reason": reason, "behind": behind, "clocks": clocks}
+            {**answers, "reason": reason, "behind": behind, "clocks": clocks, "warnings": warnings}
         )
 
     async def behind(self, *, store_away: bool = False) -> Waiting | None:
@@ -179,7 +184,8 @@ def install_operations(
     watcher: Watcher,
     leaving: Callable[[], bool] = lambda: False,
     keeper: Timekeeper | None = None,
+    inspector: Inspector | None = None,
 ) -> None:
     """Add the routes of this file to the API; `leaving` returns whether the process is to stop."""
-    app.state.readier = Readier(database, redis, watcher, leaving, keeper)
+    app.state.readier = Readier(database, redis, watcher, leaving, keeper, inspector)
     app.include_router(router)
