@@ -103,7 +103,7 @@ async def _fill(parts: Parts, made: Sequence[Idle]) -> None:
         now = parts.clock()
         day = local_day(now, "Asia/Shanghai")
         expected = await versions.in_force(parts.redis, one.workspace, one.code)
-        publication = versions.Publication(one.code, one.version, {}, int(now.timestamp() * 1000), day)
+        publication = versions.Publication(one.code, one.version, {}, int(now.timestamp() * 1000), (day,))
         await versions.publish(parts.redis, one.workspace, publication, expected=expected, now=now)
         offered = tuple(Candidate(target, limits.UNLIMITED, 1, NO_ACCOUNT, 0, 0) for target in one.targets)
         proposal = Proposal(Strategy.BALANCE, offered, complete=True)

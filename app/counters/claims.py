@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from app.counters import keys
 from app.counters.scripts import CLAIM, Argument
 from app.counters.wire import Wire
+from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.rotation import Proposal, Terms, Verdict
 from app.domain.seat import Seat
@@ -82,22 +83,29 @@ class BlockReply(NamedTuple):
 
 
 async def settle(
-    redis: Redis | Wire, workspace: WorkspaceId, now_ms: int, day: int, blocks: Sequence[Block]
+    redis: Redis | Wire,
+    workspace: WorkspaceId,
+    now_ms: int,
+    day: int,
+    blocks: Sequence[Block],
+    further: Sequence[int] = (),
 ) -> list[BlockReply]:
     """Settle everything in one round trip, all or nothing.
 
-    Units: `day` is the workspace's local day, days since 1970-01-01.
+    Shapes: `day` is today as `CapDays` numbers it; `further` are the days whose adds count together with its own.
     Cost: one round trip.
     Raises: CountersAway — some or all of it may have been settled; holds nobody learns of come back by themselves.
     """
     key_names = [*keys.shared_keys(workspace, day)]
-    arguments: list[Argument] = [now_ms, day, len(blocks)]
+    arguments: list[Argument] = [now_ms, spell_span((day, *further)) if further else day, len(blocks)]
     for block in blocks:
         code, version, seq, (hold_ms, rate, while_ms), proposal, asks, turned = block
         key_names += keys.scanned_keys(workspace, code, now_ms // while_ms)
         offer, rows = (proposal.offer, proposal.rows) if proposal else _NO_OFFER
         head = f"{code}|{version}|{seq}|{hold_ms}|{rate}/{2 * while_ms}|{turned}"
         arguments += (head, offer, rows, "\n".join(asks))
+    if further:
+        key_names += [keys.adds(workspace, other) for other in further]
     return [_read(reply) for reply in await CLAIM.run(redis, key_names, arguments)]
 
 

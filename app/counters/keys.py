@@ -52,7 +52,7 @@ def recorded(workspace: WorkspaceId) -> str:
 
 
 def adds(workspace: WorkspaceId, day: int) -> str:
-    """Name the hash account → adds on one local day (days since 1970-01-01), `:freed` → adds given back.
+    """Name the hash account → adds on one local day (as `CapDays` numbers it), `:freed` → adds given back.
 
     Kept three days.
     """

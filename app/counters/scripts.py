@@ -49,10 +49,11 @@ REST = Script("rest")
 SIFT = Script("sift")
 SIEVE = Script("sieve")
 MARK = Script("mark")
+MARK_ALL = Script("mark_all")
 READ_AFTER = Script("read_after")
 IN_FORCE = Script("in_force")
 GIVE_BACK = Script("give_back")
 ALL = (
-    CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, PACK, REST, SIFT, SIEVE, MARK, READ_AFTER, IN_FORCE,
-    GIVE_BACK,
+    CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, PACK, REST, SIFT, SIEVE, MARK, MARK_ALL, READ_AFTER,
+    IN_FORCE, GIVE_BACK,
 )  # fmt: skip

@@ -6,18 +6,23 @@ somebody has put another mark since. So no edit can be missed, and none that was
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from redis.asyncio import Redis
 
 from app.counters import keys
 from app.counters.counts import Places
-from app.counters.scripts import IN_FORCE, MARK, PUBLISH, Argument
+from app.counters.scripts import IN_FORCE, MARK, MARK_ALL, PUBLISH, Argument
+from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.rest import Rest
 from app.domain.roster import Spent
+
+# Redis serves no other caller meanwhile: about a millisecond.
+_MARKED_TOGETHER: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,20 @@ async def mark(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:
     await MARK.run(redis, [keys.meta(workspace, code)], [f"!{secrets.token_hex(8)}"])
 
 
+async def mark_all(redis: Redis, workspace: WorkspaceId, codes: Sequence[CodeId]) -> None:
+    """Mark many codes as `mark` does, but for those without counters; their rows must be locked.
+
+    A process that has read a code without counters publishes it only while it shares the lock of the row, and only if
+    the version is still the one that it has read (`recalling`). So such a code needs no mark.
+    Cost: one round trip for 500 codes, other callers between; about 0.3 s for 50,000.
+    Raises: CountersAway — as `mark`; some may be marked, and are read anew by their next scans.
+    """
+    name = f"!{secrets.token_hex(8)}"
+    for start in range(0, len(codes), _MARKED_TOGETHER):
+        some = codes[start : start + _MARKED_TOGETHER]
+        await MARK_ALL.run(redis, [keys.meta(workspace, code) for code in some], [name])
+
+
 async def in_force(redis: Redis, workspace: WorkspaceId, code: CodeId) -> InForce:
     """Ask what is published, before the record is read. Raises: CountersAway."""
     state, counted, epoch, dropped = await IN_FORCE.run(redis, [keys.meta(workspace, code), keys.epoch(workspace)], [])
@@ -65,14 +84,14 @@ class Publication:
     below which no seat may be given, used only when the counters are gone. What was held then is taken for good.
     `adds` has those of every account of the workspace by local day, used only when all its counters are gone; with
     `accounts`, today's adds are told. `rest` is laid back when the counters are gone, and `seats` means nothing then.
-    Units: `day` is the local day, days since 1970-01-01.
+    `span` has the days that count, as `CapDays.span` tells them.
     """
 
     code: CodeId
     version: int
     floor: Mapping[TargetId, Places]
     seats: int
-    day: int
+    span: tuple[int, ...]
     adds: Mapping[int, Mapping[AccountId, int]] = field(default_factory=dict)
     accounts: bool = False
     rest: Rest | None = None
@@ -85,17 +104,18 @@ async def publish(
 
     None: somebody else was quicker.
     """
-    code, day, adds, rest = publication.code, publication.day, publication.adds, publication.rest
-    rows = [
-        (9 if when == day else 10, account, n) for when in (day, day - 1) for account, n in adds.get(when, {}).items()
-    ]
+    code, adds, rest = publication.code, publication.adds, publication.rest
+    day, *further = publication.span
+    # Yesterday may be one of the further days: it is restored once.
+    days = {when: number for number, when in enumerate([day, day - 1, *further], 9)}
+    rows = [(number, account, n) for when, number in days.items() for account, n in adds.get(when, {}).items()]
     arguments: list[Argument] = [
         code,
         expected.state,
         expected.epoch,
         publication.version,
         int(now.timestamp() * 1000),
-        day,
+        spell_span(publication.span),
         rest.seats if rest else publication.seats,
         secrets.token_hex(8),
         int(publication.accounts),
@@ -116,13 +136,17 @@ async def publish(
             keys.events(workspace),
             keys.adds(workspace, day),
             keys.adds(workspace, day - 1),
+            *(keys.adds(workspace, other) for other in further),
         ],
         arguments,
     )
     published, seq, taken, mark, told = reply
     if not published:
         return None
-    spent = {AccountId(a): int(n) for a, n in zip(told[::2], told[1::2], strict=True) if a != keys.FREED}
+    spent: dict[AccountId, int] = {}
+    for account, n in zip(told[::2], told[1::2], strict=True):
+        if account != keys.FREED:
+            spent[account] = spent.get(account, 0) + int(n)
     return Published(
         {TargetId(t): int(n) for t, n in zip(taken[::2], taken[1::2], strict=True)}, seq, Spent(mark, spent)
     )

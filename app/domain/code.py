@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final, Literal, NamedTuple, NewType
 
 from app.domain import limits
+from app.domain.cap_days import CapDays
 from app.domain.errors import Refusal
 from app.domain.payload import TargetKind
 from app.domain.shifts import ALWAYS, Shifts
@@ -213,6 +214,12 @@ class Code:
     closes_at: datetime | None = None
     new_seats_per_minute: int = 0
     pass_query: bool = False
+    days: CapDays | None = None
+
+    @cached_property
+    def cap_days(self) -> CapDays:
+        """Number the days in which adds are capped; without `days`, the zone was never changed."""
+        return self.days or CapDays(self.time_zone)
 
     @cached_property
     def index(self) -> dict[TargetId, int]:

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, Code, TargetId, TargetState
-from app.domain.shifts import local_day
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
     """Tell what accounts have been added on one local day.
 
-    Shapes: `mark` is `day:count` of the adds given back that day: while it stays, who was capped is capped.
+    Shapes: `mark` is `days:count`, the days that count and the adds given back today: while it stays, who was capped is
+    capped.
     """
 
     mark: str = ""
@@ -137,9 +138,9 @@ class Roster:
                 if self.code.state(self.code.targets[sleepers[0]], now, -1, -1) is not state:
                     del self._asleep[hours]
                     self._open(sleepers, *_ASLEEP)
-        day = str(local_day(now, self.code.time_zone))
-        if self.mark.partition(":")[0] != day:
-            self.given_back(f"{day}:0", None)
+        span = spell_span(self.code.cap_days.span(now))
+        if self.mark.partition(":")[0] != span:
+            self.given_back(f"{span}:0", None)
 
     def _open(self, targets: Iterable[int], *left_out: int) -> None:
         for i in targets:

@@ -16,10 +16,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.counters.claims import Answer, Ask, Block, settle
 from app.counters.wire import Wire
+from app.domain.cap_days import CapDays
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
 from app.domain.rotation import Proposal, Verdict
-from app.domain.shifts import local_day
 from app.services.recalling import Entry
 from app.telemetry import BATCH_SIZE
 
@@ -122,11 +122,11 @@ class Batcher:
                 BATCH_SIZE.observe(batch.size)
                 groups = batch.groups.values()
                 # Entries from before and after a change of the zone may meet here; each is settled by its own day.
-                zones = {group.entry.code.time_zone for group in groups}
+                calendars = {group.entry.code.cap_days for group in groups}
                 try:
-                    for zone in zones:
-                        same = [group for group in groups if group.entry.code.time_zone == zone]
-                        await self._settle(lane.workspace, zone, same)
+                    for days in calendars:
+                        same = [group for group in groups if group.entry.code.cap_days == days]
+                        await self._settle(lane.workspace, days, same)
                     self._silent.pop(lane.workspace, None)
                 except Exception as error:  # noqa: BLE001  # Those who wait are told, and they say it.
                     if isinstance(error.__cause__, TimeoutError | RedisTimeoutError):
@@ -144,10 +144,11 @@ class Batcher:
         self._silent = {one: since for one, since in self._silent.items() if now - since < SILENT_FOR}
         self._silent[workspace] = now
 
-    async def _settle(self, workspace: WorkspaceId, zone: str, groups: Sequence[_Group]) -> None:
+    async def _settle(self, workspace: WorkspaceId, days: CapDays, groups: Sequence[_Group]) -> None:
         now = self._clock()
         blocks = [group.block() for group in groups]
-        replies = await settle(self._redis, workspace, int(now.timestamp() * 1000), local_day(now, zone), blocks)
+        day, *further = days.span(now)
+        replies = await settle(self._redis, workspace, int(now.timestamp() * 1000), day, blocks, further)
         for group, reply in zip(groups, replies, strict=True):
             group.entry.learn(group.proposal, reply)
             for waiting, answer in zip(group.answers, reply.answers, strict=True):

@@ -11,13 +11,13 @@ from redis.asyncio import Redis
 
 from app.counters import counts
 from app.domain.access import decline
+from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, Code, CodeId, Fallback, Strategy, Target, TargetId, TargetState, WorkspaceId
 from app.domain.errors import CountersAway, Refusal
 from app.domain.event import EventKind
 from app.domain.outcome import Visit
 from app.domain.roster import Roster, Spent
 from app.domain.rotation import Proposal, choose, propose, why_nobody, with_room
-from app.domain.shifts import local_day
 from app.domain.visitor import Browser, Client, System
 from app.services.editing import not_found, open_code
 from app.store import codes
@@ -97,21 +97,23 @@ class Explainer:
         self, code: Code, at: datetime, now: datetime
     ) -> tuple[dict[TargetId, int], dict[AccountId, int], bool]:
         """Read places and adds from the counters, or from the record when they are away or gone."""
-        today = local_day(now, code.time_zone)
+        span = code.cap_days.span(now)
         taken: dict[TargetId, int] = {}
-        adds: dict[AccountId, int] = {}
+        counted: list[dict[AccountId, int]] = [{} for _ in span]
         live = True
         try:
             found = await counts.read(self._redis, code.workspace_id, code.id, [target.id for target in code.targets])
             taken = {target: places.taken for target, places in found.items()}
-            adds = await counts.adds(self._redis, code.workspace_id, today, list(code.accounts))
+            counted = [await counts.adds(self._redis, code.workspace_id, day, list(code.accounts)) for day in span]
         except CountersAway:
             live = False
         async with self._database.reading() as connection:
             totals = await read_totals(connection, code.id)
-            adds = {**await adds_of(connection, code.workspace_id, today), **adds}
+            adds: Counter[AccountId] = Counter()
+            for day, there in zip(span, counted, strict=True):
+                adds.update({**await adds_of(connection, code.workspace_id, day), **there})
         taken = {**{target: places for target, (places, _) in totals.given.items()}, **taken}
-        return taken, adds if local_day(at, code.time_zone) == today else {}, live
+        return taken, adds if code.cap_days.span(at) == span else {}, live
 
 
 def _judged(
@@ -143,8 +145,8 @@ def _told(
     if declined is not None:
         kind, detail, _ = declined
         return kind.name.lower(), detail or None, []
-    day = local_day(at, code.time_zone)
-    proposal = propose(Roster(code, taken, 0, Spent(f"{day}:0", adds)), at)
+    span = spell_span(code.cap_days.span(at))
+    proposal = propose(Roster(code, taken, 0, Spent(f"{span}:0", adds)), at)
     chances = _chances(proposal, taken, adds)
     if chances:
         return "claimed", None, [(code.targets[code.index[target]], chance) for target, chance in chances]

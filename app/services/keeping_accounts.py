@@ -4,20 +4,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from app.counters import versions
 from app.domain import limits
 from app.domain.code import Account, AccountId, AccountKind, CodeId, Target, TargetState, WorkspaceId
 from app.domain.errors import Refusal
-from app.domain.shifts import SaidDate, SaidShift, check_shifts, local_day
+from app.domain.shifts import SaidDate, SaidShift, check_shifts
 from app.services.editing import Editing, Versions, check_seen, new_id, not_found
 from app.services.once import Once
 from app.services.viewing import Adds, count_adds
 from app.store import accounts, workspaces
 from app.store.accounts import AccountRecord
 from app.store.database import Reading, Writing
-from app.store.snapshots import read_zone
+from app.store.snapshots import read_days
+
+# Codes that are published before an edit of an account is answered.
+_PUBLISHED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class AccountKeeper:
         async with self._editing.database.writing() as tx:
             record = _there(await accounts.lock(tx, workspace, account))
             check_seen(record.version, seen)
-            if await accounts.lock_codes(tx, workspace, account):
+            if await accounts.is_offered(tx, workspace, account):
                 raise Refusal("account_in_use", "Targets of open codes offer this account; remove them or move them.")
             await accounts.update(tx, record, now, {"removed_at": now})
 
@@ -141,18 +144,18 @@ class AccountKeeper:
     ) -> AsyncIterator[tuple[Writing, AccountRecord]]:
         """Open an edit of every open code that offers an account, and publish them when the block has ended well.
 
-        Cost: one round trip to Redis a code, all of them locked meanwhile.
+        Shapes: of many codes, only some are published; the others are by their next scans, which find the mark.
+        Cost: as `accounts.bump_codes` and `versions.mark_all`; scans of a code wait from its mark to the commit.
         """
         edited: list[CodeId] = []
         async with self._editing.database.writing() as tx:
             record = _there(await accounts.lock(tx, workspace, account))
             check_seen(record.version, seen)
-            edited += await accounts.lock_codes(tx, workspace, account)
-            for code in edited:
-                await versions.mark(self._editing.redis, workspace, code)
-            await accounts.bump_codes(tx, workspace, edited, now)
+            edited += await accounts.bump_codes(tx, workspace, account, now)
             yield tx, record
-        for code in edited:
+            # Last, so that scans of these codes wait for the commit and for nothing else.
+            await versions.mark_all(self._editing.redis, workspace, edited)
+        for code in edited[:_PUBLISHED]:
             await self._editing.refresh(code)
 
     async def _written(
@@ -167,10 +170,10 @@ class AccountKeeper:
         if not records:
             return []
         workspace = records[0].workspace_id
-        zone = await read_zone(connection, workspace)
+        days = await read_days(connection, workspace)
         ids = [record.account.id for record in records]
-        adds = await count_adds(connection, self._editing.redis, workspace, local_day(now, zone), ids)
-        return [AccountView(record, zone, adds[record.account.id]) for record in records]
+        adds = await count_adds(connection, self._editing.redis, workspace, days.span(now), ids)
+        return [AccountView(record, days.time_zone, adds[record.account.id]) for record in records]
 
 
 def with_shifts(before: Account | Target, values: Mapping[str, object]) -> dict[str, object]:

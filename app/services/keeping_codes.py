@@ -11,7 +11,7 @@ from app.services.editing import SLUG_TRIES, Editing, Versions, chosen_slug, mak
 from app.services.leading import check_fallback
 from app.services.once import Once
 from app.services.uploading import accept_fallback
-from app.store import codes, edges
+from app.store import codes, edges, workspaces
 from app.store.codes import CodeRecord
 from app.store.database import Writing
 
@@ -102,6 +102,8 @@ class CodeEditor:
         with suppress(_SlugTaken):
             async with self._editing.database.writing() as tx:
                 await once.begin(tx)
+                # A change of the zone is an edit of all codes there are: this one is among them, or made after it.
+                await workspaces.share(tx, code.workspace_id)
                 if _leads_on(code.fallback):
                     await edges.lock(tx, code.workspace_id)
                 if not await codes.insert(tx, code):

@@ -9,15 +9,18 @@ from zoneinfo import ZoneInfo, available_timezones
 from redis.asyncio import Redis
 
 from app.counters import versions
-from app.domain.code import WorkspaceId
+from app.domain.code import CodeId, WorkspaceId
 from app.domain.errors import Refusal
 from app.domain.workspace import Defaults, Scope, Workspace
 from app.services.editing import Versions, check_seen, new_id
 from app.services.keeping_keys import MadeKey, check_secret, insert_key, is_known
 from app.store import workspaces
 from app.store.database import Database, Writing
+from app.store.snapshots import read_days
 
 DEFAULT_TIME_ZONE: Final = "Asia/Shanghai"
+# Each former zone adds a day or two to what every new place of a capped account is compared with, for two days.
+ZONE_CHANGES: Final = 5
 _FIRST_KEY: Final = "first key"
 
 
@@ -33,13 +36,16 @@ class WorkspaceKeeper:
         async with self._database.reading() as connection:
             return await workspaces.find(connection, workspace)
 
-    async def change(self, workspace: WorkspaceId, values: Mapping[str, object], seen: Versions) -> Workspace:
+    async def change(
+        self, workspace: WorkspaceId, values: Mapping[str, object], now: datetime, seen: Versions
+    ) -> Workspace:
         """Change the name, the zone or the defaults of a workspace; `defaults` may hold some of them only.
 
         A scan reads the zone with its code, so a new one is an edit of every open code. Defaults are for targets yet to
         come; they change none that is there.
-        Raises: Refusal `bad_time_zone`, `changed_meanwhile`; CountersAway, StoreAway — nothing was changed.
-        Cost: with a new zone one round trip to Redis a code, all of them locked meanwhile.
+        Raises: Refusal `bad_time_zone`, `changed_meanwhile`, `too_many_zone_changes`; CountersAway, StoreAway — nothing
+        was changed.
+        Cost: with a new zone as `bump_codes` and `versions.mark_all`; scans of a code wait from its mark to the commit.
         """
         values = dict(values)
         if "time_zone" in values:
@@ -49,11 +55,22 @@ class WorkspaceKeeper:
             check_seen(before.version, seen)
             if isinstance(defaults := values.get("defaults"), Mapping):
                 values["defaults"] = asdict(replace(before.defaults, **defaults))
-            if values.get("time_zone", before.time_zone) != before.time_zone:
-                for code in await workspaces.lock_codes(tx, workspace):
-                    await versions.mark(self._redis, workspace, code)
-                await workspaces.bump_codes(tx, workspace)
-            return await workspaces.update(tx, workspace, values)
+            moving = values.get("time_zone", before.time_zone) != before.time_zone
+            edited: list[CodeId] = []
+            if moving:
+                days = (await read_days(tx, workspace)).moved(str(values["time_zone"]), now)
+                if len(days.former) > ZONE_CHANGES:
+                    raise Refusal(
+                        "too_many_zone_changes",
+                        f"The time zone can be changed {ZONE_CHANGES} times within two days.",
+                        "time_zone",
+                    )
+                values |= {"zone_era": days.era, "former_zones": days.spell_former()}
+                edited = await workspaces.bump_codes(tx, workspace)
+            changed = await workspaces.update(tx, workspace, values)
+            # Last, so that scans of these codes wait for the commit and for nothing else.
+            await versions.mark_all(self._redis, workspace, edited)
+            return changed
 
 
 async def create_workspace(database: Database, name: str, time_zone: str, now: datetime) -> tuple[Workspace, MadeKey]:

@@ -22,7 +22,6 @@ from app.domain.event import EventKind
 from app.domain.rest import Rest
 from app.domain.roster import Roster
 from app.domain.rotation import Proposal, Verdict, propose, terms_of
-from app.domain.shifts import local_day
 from app.services.draining import Drain
 from app.services.sifting import Sifter
 from app.store import rests
@@ -334,8 +333,8 @@ class Recaller:
             rest = None
         adds = {}
         if not expected.epoch:
-            day = local_day(self._clock(), code.time_zone)
-            adds = {when: await adds_of(connection, code.workspace_id, when) for when in (day, day - 1)}
+            span = code.cap_days.span(self._clock())
+            adds = {when: await adds_of(connection, code.workspace_id, when) for when in {span[0] - 1, *span}}
         return _Recorded(code, totals, adds, rest, kept.token if kept else None)
 
     async def _put(self, read: _Recorded, expected: versions.InForce) -> Entry | None:
@@ -369,7 +368,7 @@ class Recaller:
             code.version,
             floor,
             max(read.totals.seats + SEAT_GAP, int(now.timestamp() * 1000)) if read else 0,
-            local_day(now, code.time_zone),
+            code.cap_days.span(now),
             read.adds if read else {},
             accounts=bool(code.accounts),
             rest=read.rest if read else None,

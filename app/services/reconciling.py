@@ -11,15 +11,15 @@ from redis.asyncio import Redis
 from app.counters import audit, stream
 from app.counters.claims import Block, settle
 from app.counters.counts import Places
+from app.domain.cap_days import date_of_day
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.rotation import Terms
-from app.domain.shifts import date_of, local_day
 from app.domain.tally import Move, fold
 from app.services.draining import Drain
 from app.services.recalling import Recaller
 from app.store import records, rests, retellings
 from app.store.database import Database, Writing
-from app.store.snapshots import read_zone
+from app.store.snapshots import read_days
 from app.telemetry import RELEASED_SWEEPS
 
 _SWEEP: Final = 100
@@ -75,10 +75,11 @@ class Reconciler:
             if not late:
                 break
             async with self._database.reading() as connection:
-                zone = await read_zone(connection, workspace)
+                days = await read_days(connection, workspace)
             # No ask and no proposal: what is left of a settlement is that late holds come back.
             blocks = [Block(code, 0, 0, Terms(0), None, ()) for code in late]
-            await settle(self._redis, workspace, now_ms, local_day(now, zone), blocks)
+            day, *further = days.span(now)
+            await settle(self._redis, workspace, now_ms, day, blocks, further)
             swept += len(late)
         RELEASED_SWEEPS.inc(swept)
         return swept
@@ -154,7 +155,7 @@ class Reconciler:
             what = f"{kind.name.lower()} by the hour"
             found.append(Difference(workspace, code, TargetId(""), what, events, hours, "events"))
         for account, day, events, adds in await retellings.adds_apart(connection, workspace):
-            what = f"adds of account {account} on {date_of(day)}"
+            what = f"adds of account {account} on {date_of_day(day)}"
             found.append(Difference(workspace, CodeId(""), TargetId(""), what, events, adds, "events"))
         return found
 

@@ -11,12 +11,11 @@ from app.counters import counts
 from app.counters.counts import Places
 from app.domain.code import NO_ACCOUNT, Account, AccountId, CodeId, TargetId, TargetState, WorkspaceId, state_of
 from app.domain.errors import CountersAway
-from app.domain.shifts import local_day
 from app.services.editing import not_found
 from app.store import accounts, codes, targets
 from app.store.codes import CodeRecord
 from app.store.database import Database, Reading, Writing
-from app.store.snapshots import read_zone
+from app.store.snapshots import read_days
 from app.store.targets import TargetRecord
 
 
@@ -153,26 +152,33 @@ async def look_around(
     if not offered and all(record.target.shifts.always for record in records):
         return _NOTHING_AROUND
     workspace = records[0].workspace_id
-    time_zone = await read_zone(connection, workspace)
+    days = await read_days(connection, workspace)
     if not offered:
-        return Around(time_zone)
+        return Around(days.time_zone)
     found = await accounts.find_some(connection, workspace, offered)
-    return Around(time_zone, found, await count_adds(connection, redis, workspace, local_day(now, time_zone), offered))
+    return Around(days.time_zone, found, await count_adds(connection, redis, workspace, days.span(now), offered))
 
 
 async def count_adds(
-    connection: Reading | Writing, redis: Redis, workspace: WorkspaceId, day: int, wanted: Sequence[AccountId]
+    connection: Reading | Writing,
+    redis: Redis,
+    workspace: WorkspaceId,
+    span: Sequence[int],
+    wanted: Sequence[AccountId],
 ) -> dict[AccountId, Adds]:
-    """Count the adds of some accounts on one local day, by the record where the counters cannot tell."""
-    try:
-        counted = await counts.adds(redis, workspace, day, wanted)
-    except CountersAway:
-        counted = {}
-    unknown = [account for account in wanted if account not in counted]
-    recorded = await accounts.adds_on(connection, workspace, day, unknown) if unknown else {}
-    return {account: Adds(number, live=True) for account, number in counted.items()} | {
-        account: Adds(recorded.get(account, 0), live=False) for account in unknown
-    }
+    """Count the adds of some accounts on the days that count now, by the record where the counters cannot tell."""
+    found = dict.fromkeys(wanted, Adds(0, live=False))
+    for day in span:
+        try:
+            counted = await counts.adds(redis, workspace, day, wanted)
+        except CountersAway:
+            counted = {}
+        unknown = [account for account in wanted if account not in counted]
+        recorded = await accounts.adds_on(connection, workspace, day, unknown) if unknown else {}
+        for account, before in found.items():
+            number = counted.get(account, recorded.get(account, 0))
+            found[account] = Adds(before.number + number, live=before.live or account in counted)
+    return found
 
 
 def view_of(record: TargetRecord, places: Places | None, around: Around) -> TargetView:

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
 from app.domain import limits
 from app.domain.code import Account, AccountId, AccountKind, CodeId, WorkspaceId
 from app.domain.shifts import Shifts
+from app.store.codes import bump_all
 from app.store.database import Reading, Writing
 from app.store.snapshots import read_account
 from app.store.tables import account_days, accounts, codes, next_version, targets
@@ -86,25 +86,20 @@ async def lock_shared(tx: Writing, workspace: WorkspaceId, wanted: Sequence[Acco
     )
 
 
-async def lock_codes(tx: Writing, workspace: WorkspaceId, account: AccountId) -> list[CodeId]:
-    """Lock every open code with a target that offers an account, always in the same order."""
-    offering = sa.select(targets.c.code_id).where(targets.c.account_id == account, targets.c.removed_at.is_(None))
-    query = (
-        sa.select(codes.c.id)
-        .where(codes.c.workspace_id == workspace, codes.c.closed_at.is_(None), codes.c.id.in_(offering))
-        .order_by(codes.c.id)
-        .with_for_update(key_share=True)
-    )
-    return [CodeId(row[0]) for row in await tx.execute(query)]
+async def bump_codes(tx: Writing, workspace: WorkspaceId, account: AccountId, now: datetime) -> list[CodeId]:
+    """Lock every open code with a target that offers a locked account, and give it its next version.
+
+    Cost: as `codes.bump_all`.
+    """
+    return await bump_all(tx, [codes.c.workspace_id == workspace, codes.c.id.in_(_offering(account))], updated_at=now)
 
 
-async def bump_codes(tx: Writing, workspace: WorkspaceId, locked: Sequence[CodeId], now: datetime) -> None:
-    """Give codes that are locked their next versions."""
-    await tx.execute(
-        sa.update(codes)
-        .where(codes.c.workspace_id == workspace, codes.c.id == sa.any_(sa.cast(list(locked), pg.ARRAY(sa.Text))))
-        .values(version=next_version(codes.c.version), updated_at=now)
+async def is_offered(tx: Writing, workspace: WorkspaceId, account: AccountId) -> bool:
+    """Tell whether an open code has a target that offers a locked account."""
+    query = sa.exists().where(
+        codes.c.workspace_id == workspace, codes.c.closed_at.is_(None), codes.c.id.in_(_offering(account))
     )
+    return bool(await tx.scalar(sa.select(query)))
 
 
 async def update(tx: Writing, record: AccountRecord, now: datetime, values: Mapping[str, object]) -> AccountRecord:
@@ -129,6 +124,10 @@ async def adds_on(
         account_days.c.workspace_id == workspace, account_days.c.day == day, account_days.c.account_id.in_(wanted)
     )
     return {AccountId(row[0]): row[1] for row in await connection.execute(query)}
+
+
+def _offering(account: AccountId) -> sa.Select[Any]:
+    return sa.select(targets.c.code_id).where(targets.c.account_id == account, targets.c.removed_at.is_(None))
 
 
 def _there(workspace: WorkspaceId) -> sa.Select[Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from app.domain import limits
+from app.domain.cap_days import CapDays
 from app.domain.code import (
     NO_ACCOUNT,
     Account,
@@ -92,6 +93,13 @@ async def read_zone(connection: Reading | Writing, workspace: WorkspaceId) -> st
     return str(row.scalar_one())
 
 
+async def read_days(connection: Reading | Writing, workspace: WorkspaceId) -> CapDays:
+    """Read how a workspace numbers the days in which adds are capped. Cost: one query."""
+    query = sa.select(workspaces.c.time_zone, workspaces.c.zone_era, workspaces.c.former_zones)
+    row = (await connection.execute(query.where(workspaces.c.id == workspace))).one()
+    return CapDays.read(row.time_zone, row.zone_era, row.former_zones)
+
+
 async def read_code(connection: Writing, code: CodeId) -> Code:
     """Read a code with its targets, waiting for any edit of it that is under way.
 
@@ -100,6 +108,8 @@ async def read_code(connection: Writing, code: CodeId) -> Code:
     """
     row = (await connection.execute(sa.select(codes).where(codes.c.id == code).with_for_update(read=True))).one()
     workspace = WorkspaceId(row.workspace_id)
+    # Asked when the lock is held: a join would show the workspace as it was before the wait for it.
+    days = await read_days(connection, workspace)
     targets_found = tuple(await _read_targets(connection, code))
     return Code(
         id=code,
@@ -109,8 +119,8 @@ async def read_code(connection: Writing, code: CodeId) -> Code:
         kind=CodeKind(row.kind),
         strategy=Strategy(row.strategy),
         version=row.version,
-        # Asked when the lock is held: a join would show the workspace as it was before the wait for it.
-        time_zone=await read_zone(connection, workspace),
+        time_zone=days.time_zone,
+        days=days,
         targets=targets_found,
         accounts=await _read_accounts(connection, workspace, code, targets_found),
         channels=await _read_channels(connection, code),

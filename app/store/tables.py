@@ -52,6 +52,9 @@ workspaces = sa.Table(
     _id(),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("time_zone", sa.Text, nullable=False),
+    # How often the zone was changed, and the zones of the last days, as `CapDays` spells them.
+    sa.Column("zone_era", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("former_zones", pg.JSONB, nullable=False, server_default="[]"),
     sa.Column("defaults", pg.JSONB, nullable=False, server_default="{}"),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
     _instant("created_at"),

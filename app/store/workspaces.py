@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from app.domain.code import CodeId, WorkspaceId
 from app.domain.workspace import Defaults, Workspace
+from app.store.codes import bump_all
 from app.store.database import Reading, Writing
 from app.store.tables import codes, next_version, workspaces
 
@@ -28,6 +29,11 @@ async def lock(tx: Writing, workspace: WorkspaceId) -> Workspace:
     return _workspace((await tx.execute(query)).one())
 
 
+async def share(tx: Writing, workspace: WorkspaceId) -> None:
+    """Keep a workspace from being edited until the transaction ends."""
+    await tx.execute(sa.select(workspaces.c.id).where(workspaces.c.id == workspace).with_for_update(read=True))
+
+
 async def list_all(connection: Reading | Writing) -> list[Workspace]:
     """Read every workspace, oldest first. For operators only: no request may ever get here."""
     return [_workspace(row) for row in await connection.execute(sa.select(workspaces).order_by(workspaces.c.id))]
@@ -44,24 +50,9 @@ async def update(tx: Writing, workspace: WorkspaceId, values: Mapping[str, objec
     return _workspace((await tx.execute(query)).one())
 
 
-async def lock_codes(tx: Writing, workspace: WorkspaceId) -> list[CodeId]:
-    """Lock every open code of a workspace, always in the same order, so that no two of these wait for each other."""
-    query = (
-        sa.select(codes.c.id)
-        .where(codes.c.workspace_id == workspace, codes.c.closed_at.is_(None))
-        .order_by(codes.c.id)
-        .with_for_update(key_share=True)
-    )
-    return [CodeId(row[0]) for row in await tx.execute(query)]
-
-
-async def bump_codes(tx: Writing, workspace: WorkspaceId) -> None:
-    """Give every open code of a workspace its next version."""
-    await tx.execute(
-        sa.update(codes)
-        .where(codes.c.workspace_id == workspace, codes.c.closed_at.is_(None))
-        .values(version=next_version(codes.c.version))
-    )
+async def bump_codes(tx: Writing, workspace: WorkspaceId) -> list[CodeId]:
+    """Lock every open code of a workspace and give it its next version. Cost: as `codes.bump_all`."""
+    return await bump_all(tx, [codes.c.workspace_id == workspace])
 
 
 async def lock_making(tx: Writing) -> None:

@@ -35,6 +35,7 @@ STATUS: Final[Mapping[str, int]] = {
     "too_many_keys": 409,
     "too_many_options": 409,
     "too_many_targets": 409,
+    "too_many_zone_changes": 409,
     "closed": 410,
     "changed_meanwhile": 412,
     "body_too_large": 413,

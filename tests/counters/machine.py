@@ -101,7 +101,7 @@ class Machine(RuleBasedStateMachine):
             versions.publish(
                 life.redis,
                 life.workspace,
-                versions.Publication(life.code, 1, {}, 0, life.day),
+                versions.Publication(life.code, 1, {}, 0, (life.day,)),
                 expected=nothing,
                 now=at(life.now_ms),
             )

@@ -103,7 +103,7 @@ class RestingMachine(Machine):
 
     def publish(self, expected: versions.InForce, rest: Rest | None) -> versions.Published:
         life = self.life
-        publication = versions.Publication(life.code, 1, {}, 0, life.day, rest=rest)
+        publication = versions.Publication(life.code, 1, {}, 0, (life.day,), rest=rest)
         published = life.run(
             versions.publish(life.redis, life.workspace, publication, expected=expected, now=at(life.now_ms))
         )

@@ -8,7 +8,7 @@ from app.counters import claims, counts, scripts
 from tests.counters.machine import Machine
 
 LIGHTER = "(one.taken + one.handicap) * other.weight < (other.taken + other.handicap) * one.weight"
-FULL = "if not complete or known ~= seq or (mark ~= '' and mark ~= today .. ':' .. freed_now()) then"
+FULL = "if not complete or known ~= seq or (mark ~= '' and mark ~= span .. ':' .. freed_now()) then"
 # (what is broken, the text as it stands, the text instead)
 CLAIM_MUTANTS = [
     ("a place above the ceiling", "one.taken < one.ceiling", "one.taken <= one.ceiling"),
@@ -32,7 +32,7 @@ CLAIM_MUTANTS = [
     ("a late hold stays", "local late = redis.call('ZRANGEBYSCORE', holds, '-inf', now,",
      "local late = redis.call('ZRANGEBYSCORE', holds, '-inf', '(' .. now,"),
     ("a late hold keeps its place", "bump(taken, target, -1)", ""),
-    ("a late hold is still called held", "      bump(held, target, -1)\n      open_again", "      open_again"),
+    ("a late hold is still called held", "bump(held, target, -1)\n        open_again", "open_again"),
     ("a late hold keeps its add", "add(account, day, -1)", ""),
     ("an add goes back to the wrong day", "add(account, day, -1)", "add(account, today, -1)"),
     ("a late hold is not removed", "redis.call('ZREM', holds, unpack(late))", ""),
@@ -56,7 +56,7 @@ CLAIM_MUTANTS = [
     ("full is never told", FULL, "if true then"),
     ("full is told in spite of news", "if not complete or known ~= seq or", "if not complete or"),
     ("full is told in spite of adds given back",
-     " or (mark ~= '' and mark ~= today .. ':' .. freed_now()) then", " then"),
+     " or (mark ~= '' and mark ~= span .. ':' .. freed_now()) then", " then"),
     ("full is told for the wrong reason", "then why = 'capped' end", "then why = 'full' end"),
     ("the fuller of two reasons is told",
      "if candidates[i].taken < candidates[i].ceiling and not under_cap", "if not under_cap"),
@@ -65,7 +65,7 @@ CLAIM_MUTANTS = [
     ("who was given an add back is not told", "redis.call('ZADD', KEYS[5], freed_now(), account)", ""),
     ("too few are told", "KEYS[5], '(' .. heard,", "KEYS[5], '(' .. heard + 1,"),
     ("too many are told", "KEYS[5], '(' .. heard,", "KEYS[5], heard,"),
-    ("a mark of yesterday is believed", "if day ~= today or missed < 0", "if missed < 0"),
+    ("a mark of yesterday is believed", "if day ~= span or missed < 0", "if missed < 0"),
     ("an add given back is not kept in mind", "redis.call('HINCRBY', KEYS[2], ':freed', freed)", "redis.call('PING')"),
     ("the capped are not named", "capped[#capped + 1] = i - 1", ""),
     ("one too many from a network", "if news[network] >= rate then", "if news[network] > rate then"),

@@ -2,7 +2,9 @@
 --
 -- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due | 5 freed (accounts given an add back today)
 --        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute or hour)
--- ARGV   now (ms) | today (days since 1970) | codes (count)
+--        then 1 a further day: adds of it
+-- ARGV   now (ms) | days whose adds count, a `+` between: today (days since 1970, and 100,000 for each change of the zone
+--        of the workspace), further days | codes (count)
 --        then four lines a code, their fields between `|`:
 --          the code: id | version | seq | hold (ms; 0: a place is kept at once, and its token proves it)
 --            | rate (new seats of one network in a minute or an hour; 0: no bound)/how long news is kept (ms)
@@ -34,10 +36,20 @@ local CANDIDATE = '([^|\n]*)|(%d+)|(%d+)|([^|\n]*)|(%d+)|(%-?%d+)'
 local ASK = '(%l)|([^|\n]*)|([^|\n]*)|([^|\n]*)|([^|\n]*)'
 local RELEASES, REOPENED, FREED, ADDS = 100, 1000, 1000, 259200000
 
-local now, today, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local now, span, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local days, counts_now = {}, {}
+for day in string.gmatch(span, '%d+') do
+  days[#days + 1] = day
+  counts_now[day] = true
+end
+local today = days[1]
 local yesterday = tostring(tonumber(today) - 1)
 local adds_key = {[today] = KEYS[2], [yesterday] = KEYS[3]}
 local adds, adds_delta, freed = {}, {[today] = {}, [yesterday] = {}}, 0
+for i = 2, #days do
+  adds_key[days[i]] = KEYS[#KEYS - #days + i]
+  adds_delta[days[i]] = {}
+end
 local events, reply = {}, {}
 local at = 3
 
@@ -57,7 +69,12 @@ end
 
 local function adds_today(account)
   if not adds[account] then
-    adds[account] = tonumber(redis.call('HGET', KEYS[2], account) or 0) + (adds_delta[today][account] or 0)
+    local sum = 0
+    for i = 1, #days do
+      local day = days[i]
+      sum = sum + tonumber(redis.call('HGET', adds_key[day], account) or 0) + (adds_delta[day][account] or 0)
+    end
+    adds[account] = sum
   end
   return adds[account]
 end
@@ -71,7 +88,7 @@ end
 local function add(account, day, by)
   -- A day older than yesterday can no longer bind anybody, so nothing is given back to it.
   if account == '' or not adds_delta[day] then return end
-  if day == today then
+  if counts_now[day] then
     adds[account] = adds_today(account) + by
     if by < 0 then
       freed = freed + 1
@@ -82,9 +99,9 @@ local function add(account, day, by)
 end
 
 local function given_back(mark)
-  local day, heard = string.match(mark, '^(%d+):(%-?%d+)$')
+  local day, heard = string.match(mark, '^([%d+]+):(%-?%d+)$')
   local missed = freed_now() - tonumber(heard)
-  if day ~= today or missed < 0 or missed > FREED then return 1, {} end
+  if day ~= span or missed < 0 or missed > FREED then return 1, {} end
   if missed == 0 then return 0, {} end
   return 0, redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. heard, '+inf')
 end
@@ -207,7 +224,7 @@ for c = 1, codes do
   end
 
   local function nobody(text, client)
-    if not complete or known ~= seq or (mark ~= '' and mark ~= today .. ':' .. freed_now()) then return settle(MORE) end
+    if not complete or known ~= seq or (mark ~= '' and mark ~= span .. ':' .. freed_now()) then return settle(MORE) end
     for i = 1, #candidates do
       if candidates[i].taken < candidates[i].ceiling and not under_cap(candidates[i]) then why = 'capped' end
     end
@@ -319,7 +336,7 @@ for c = 1, codes do
   local too_many_freed, freed_again = 0, {}
   if mark ~= '' then
     too_many_freed, freed_again = given_back(mark)
-    mark = today .. ':' .. freed_now()
+    mark = span .. ':' .. freed_now()
   end
   reply[c] = {seats and 0 or 1, seq or 0, resync, again, full, capped, mark, too_many_freed, freed_again, table.concat(verdicts),
     given}

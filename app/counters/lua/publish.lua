@@ -2,16 +2,16 @@
 -- rebuild them.
 --
 -- KEYS   1 meta | 2 counts | 3 holds | 4 seen | 5 reopened | 6 due | 7 epoch | 8 events | 9 adds of today
---        | 10 adds of yesterday
+--        | 10 adds of yesterday | 11 … adds of each further day that counts
 -- ARGV   id | expected state ('' when there was none) | expected epoch ('' when there was none) | version | now (ms)
---        | today (days since 1970) | seats (count) | epoch | accounts (1: tell what they have been added today)
---        | targets (count) | rows of adds (count)
+--        | days whose adds count (as `claim.lua` has them) | seats (count) | epoch | accounts (1: tell what they have
+--        been added) | targets (count) | rows of adds (count)
 --        | base | seq | counts (JSON list: field, value ...) | seen (bitmap): what rested; '' when nothing did
 --        then 3 a target: target | places taken at the least, used where the counters know nothing of it | places
 --        of these only held, used when the counters are gone
---        then 3 a row of adds, used when all counters of the workspace are gone: 9 or 10 (the key) | account | adds
+--        then 3 a row of adds, used when all counters of the workspace are gone: 9 … (the key) | account | adds
 -- REPLY  { published (0 when state or epoch were not the expected ones), seq, {target, taken ...}, mark (day:adds given
---        back), {account, adds ...} }
+--        back), {account, adds ...} (an account may be there once for each day) }
 -- COST   1 command a target with places taken; the counts of the whole code are read once, and the adds of the day.
 
 local state = redis.call('HMGET', KEYS[1], 'state', 'seats')
@@ -67,5 +67,9 @@ local mark, adds = '', {}
 if ARGV[9] == '1' then
   mark = ARGV[6] .. ':' .. (redis.call('HGET', KEYS[9], ':freed') or '0')
   adds = redis.call('HGETALL', KEYS[9])
+  for i = 11, #KEYS do
+    local further = redis.call('HGETALL', KEYS[i])
+    for j = 1, #further do adds[#adds + 1] = further[j] end
+  end
 end
 return {1, tonumber(redis.call('HGET', KEYS[1], 'seq')), taken, mark, adds}

@@ -21,12 +21,12 @@ async def get_workspace(context: Context, caller: Reading, response: Response) -
 @router.patch(
     "",
     summary="Change the workspace",
-    responses=problems("bad_time_zone", "changed_meanwhile", "body", "counters_away"),
+    responses=problems("bad_time_zone", "too_many_zone_changes", "changed_meanwhile", "body", "counters_away"),
 )
 async def change_workspace(
     body: WorkspaceChange, context: Context, caller: Administering, seen: IfMatch, response: Response
 ) -> WorkspaceOut:
     """Change the workspace. A new time zone is an edit of every open code; defaults are for targets yet to come."""
-    workspace = await context.workspaces.change(caller.workspace, body.values(), seen)
+    workspace = await context.workspaces.change(caller.workspace, body.values(), context.clock(), seen)
     tag(response, workspace.version)
     return WorkspaceOut.of(workspace)
