@@ -10,8 +10,12 @@ from app.counters.scripts import CLAIM, Argument
 from app.counters.wire import Wire
 from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
+from app.domain.networks import NO_NETWORKS, Networks
 from app.domain.rotation import Proposal, Terms, Verdict
 from app.domain.seat import Seat
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
 
 Ask: TypeAlias = str
 """One thing wanted of the counters for one scan, spelt as `claim.lua` reads it: verb, text, client, extra, detail.
@@ -20,13 +24,15 @@ Shapes: no field holds a `|` or a line's end: all are ours, or were signed by us
 """
 
 
-def take_place(channel: int, visitor: str, client: str, chance: float, *, network: str = "", detail: str = "") -> Ask:
-    """Take a place; one without a network is never too many.
+def take_place(
+    channel: int, visitor: str, client: str, chance: float, *, networks: Networks = NO_NETWORKS, detail: str = ""
+) -> Ask:
+    """Take a place; an ask without a network is never too many.
 
     Shapes: `client` is what kind of program the scan came from, as in the others.
     Units: `chance` in [0, 1).
     """
-    return f"c|{channel}.{visitor}|{client}|{chance!r} {network}|{detail}"
+    return f"c|{channel}.{visitor}|{client}|{chance!r} {networks.at_code} {networks.at_accounts}|{detail}"
 
 
 def return_to(seat: Seat, client: str, *, proven: bool) -> Ask:
@@ -96,13 +102,14 @@ async def settle(
     Cost: one round trip.
     Raises: CountersAway — some or all of it may have been settled; holds nobody learns of come back by themselves.
     """
-    key_names = [*keys.shared_keys(workspace, day)]
+    minute = now_ms // MINUTE_MS
+    key_names = [*keys.shared_keys(workspace, day, now_ms // HOUR_MS)]
     arguments: list[Argument] = [now_ms, spell_span((day, *further)) if further else day, len(blocks)]
     for block in blocks:
-        code, version, seq, (hold_ms, rate, while_ms), proposal, asks, turned = block
-        key_names += keys.scanned_keys(workspace, code, now_ms // while_ms)
+        code, version, seq, (hold_ms, rate), proposal, asks, turned = block
+        key_names += keys.scanned_keys(workspace, code, minute)
         offer, rows = (proposal.offer, proposal.rows) if proposal else _NO_OFFER
-        head = f"{code}|{version}|{seq}|{hold_ms}|{rate}/{2 * while_ms}|{turned}"
+        head = f"{code}|{version}|{seq}|{hold_ms}|{rate}|{turned}"
         arguments += (head, offer, rows, "\n".join(asks))
     if further:
         key_names += [keys.adds(workspace, other) for other in further]
@@ -110,9 +117,9 @@ async def settle(
 
 
 # Nothing is offered to those who take nothing.
-_NO_OFFER: Final = ("|fill|0|", "")
+_NO_OFFER: Final = ("|fill|0||0|", "")
 _CLAIMED: Final = str(int(Verdict.CLAIMED))
-_VERDICTS: Final = {str(int(verdict)): verdict for verdict in Verdict}
+_VERDICTS: Final = {f"{verdict:x}": verdict for verdict in Verdict}
 
 
 def _read(reply: list[Any]) -> BlockReply:

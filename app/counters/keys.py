@@ -92,18 +92,37 @@ def code_keys(workspace: WorkspaceId, code: CodeId) -> tuple[str, str, str, str,
     return stem + "meta", stem + "counts", stem + "holds", stem + "seen", stem + "reopened"
 
 
-def news(workspace: WorkspaceId, code: CodeId, since: int) -> str:
-    """Name the hash network → seats newly given in one minute, or hour (so many since 1970); kept two of them."""
-    return f"huoma:{{{workspace}}}:code:{code}:news:{since}"
+def news(workspace: WorkspaceId, code: CodeId, minute: int) -> str:
+    """Name the hash network → seats newly given in one minute (so many since 1970); kept two minutes."""
+    return f"huoma:{{{workspace}}}:code:{code}:news:{minute}"
+
+
+def shares(workspace: WorkspaceId, hour: int) -> str:
+    """Name the hash `network.account` → adds that a network took in one hour (so many since 1970); kept two hours.
+
+    Shapes: only accounts of which one network may take no more than a share.
+    """
+    return f"huoma:{{{workspace}}}:shares:{hour}"
 
 
 @lru_cache(maxsize=1024)
-def shared_keys(workspace: WorkspaceId, day: int) -> tuple[str, str, str, str, str]:
-    """Name what all scans of a workspace share on a local day: events, adds of it and of the day before, due, freed."""
-    return events(workspace), adds(workspace, day), adds(workspace, day - 1), due(workspace), freed(workspace, day)
+def shared_keys(workspace: WorkspaceId, day: int, hour: int) -> tuple[str, ...]:
+    """Name what all scans of a workspace share on a local day and in an hour.
+
+    Shapes: events, adds of the day and of the day before, due, freed, shares.
+    """
+    before = adds(workspace, day - 1)
+    return (
+        events(workspace),
+        adds(workspace, day),
+        before,
+        due(workspace),
+        freed(workspace, day),
+        shares(workspace, hour),
+    )
 
 
 @lru_cache(maxsize=4096)
-def scanned_keys(workspace: WorkspaceId, code: CodeId, since: int) -> tuple[str, ...]:
-    """Name what scans of one code touch in one minute or hour: `code_keys` and `news`."""
-    return *code_keys(workspace, code), news(workspace, code, since)
+def scanned_keys(workspace: WorkspaceId, code: CodeId, minute: int) -> tuple[str, ...]:
+    """Name what scans of one code touch in one minute: `code_keys` and `news`."""
+    return *code_keys(workspace, code), news(workspace, code, minute)

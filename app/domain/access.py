@@ -1,11 +1,12 @@
 """Say whom a code lets in (准入), before anything is given: who, when, through which channel."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from app.domain.code import Code, CodeKind, Slug
+from app.domain.code import Code, CodeKind, Slug, Target
 from app.domain.event import EventKind
 from app.domain.outcome import Disabled, Ended, Full, Menu, NotOpen, Outcome, OutsideWechat, Preview, Visit
+from app.domain.seat import Claimed, Seat
 from app.domain.visitor import Browser, Client
 
 # Reading a member off its class is a search, and every scan asks for it.
@@ -44,3 +45,14 @@ def _turned(code: Code, kind: EventKind, outcome: Outcome) -> Declined:
 
 def _phone_in_wechat(browser: Browser) -> bool:
     return browser.client in (Client.WECHAT, Client.WECOM, Client.DEVTOOLS) and not browser.desktop
+
+
+def shown(code: Code, seat: Seat, now: datetime) -> Target | None:
+    """Find the target of a seat; None when it may not be shown at `now`."""
+    target = code.target(seat.target)
+    return target if target is not None and code.shown(target, now) else None
+
+
+def stuck_too_long(code: Code, claimed: Claimed, now: datetime) -> bool:
+    """Tell whether a visitor has kept a place for as long as the code lets visitors come back to theirs."""
+    return timedelta(seconds=int(now.timestamp()) - claimed.issued_at) >= timedelta(days=code.sticky_days)

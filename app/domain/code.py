@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Final, Literal, NamedTuple, NewType
+from typing import Final, Literal, NewType
 
 from app.domain import limits
 from app.domain.cap_days import CapDays
@@ -94,6 +94,15 @@ class Account:
     available: bool = True
     until: datetime | None = None
 
+    @property
+    def share(self) -> int:
+        """Tell how many adds one network may take within an hour, over all codes; 0 is no bound but the cap.
+
+        Without it, one program that loads pictures would use up an adviser's day within a minute.
+        """
+        share = max(limits.CAP_SHARE_MIN, self.daily_cap // limits.CAP_SHARE)
+        return share if share < self.daily_cap < limits.UNLIMITED else 0
+
     def available_at(self, now: datetime) -> bool:
         """Tell whether it may be offered at `now`, its shifts aside."""
         return self.available or (self.until is not None and now >= self.until)
@@ -172,13 +181,6 @@ class Option:
     label: str
     hint: str | None
     code: CodeId
-
-
-class Bound(NamedTuple):
-    """Say how many new seats of a code one network may take within how long; 0 is no bound."""
-
-    seats: int
-    seconds: int
 
 
 @dataclass(frozen=True)
@@ -262,19 +264,9 @@ class Code:
         return found
 
     @cached_property
-    def bound(self) -> Bound:
-        """Tell how much of it one network may take.
-
-        Where every target uses up adds of an account with a cap, who loads pictures would have the whole day of it
-        within a minute: there, an hour has a share of that day.
-        """
-        per_minute = self.new_seats_per_minute
-        used = [self.accounts.get(target.account) for target in self.targets]
-        caps = {one.id: one.daily_cap for one in used if one is not None and one.daily_cap < limits.UNLIMITED}
-        if not per_minute or not caps or not all(one is not None and one.id in caps for one in used):
-            return Bound(per_minute, 60)
-        share = max(limits.CAP_SHARE_MIN, sum(caps.values()) // limits.CAP_SHARE)
-        return Bound(min(per_minute * 60, share), 3_600)
+    def shared(self) -> bool:
+        """Tell whether one network may take only a share of what an account here may take in a day."""
+        return self.new_seats_per_minute > 0 and any(account.share for account in self.accounts.values())
 
     @cached_property
     def sleeps(self) -> bool:

@@ -24,8 +24,8 @@ SPECIAL_DATES: Final = 400
 WINDOWS_PER_DAY: Final = 10
 NEW_SEATS_PER_MINUTE_DEFAULT: Final = 300
 NEW_SEATS_PER_MINUTE_MAX: Final = 1_000_000
-# Of the adds that all accounts of a code may take in a day, one network may take one in so many within an hour, and
-# these in any case.
+# Of the adds that one account may take in a day, one network may take one in so many within an hour, over all codes of
+# the workspace, and these in any case.
 CAP_SHARE: Final = 4
 CAP_SHARE_MIN: Final = 5
 QUERY_LENGTH: Final = 1_024

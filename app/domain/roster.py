@@ -86,12 +86,12 @@ class Roster:
             if i is not None:
                 self._bytes[i] = _OPEN
 
-    def window(self, now: datetime, size: int) -> tuple[list[int], bool]:
-        """List the first `size` targets that live and may have room, and whether these are all of them."""
+    def window(self, now: datetime, size: int, start: int = 0) -> tuple[list[int], bool]:
+        """List the first `size` targets from `start` on that live and may have room; tell whether these are all."""
         self._wake(now)
         found: list[int] = []
         seen: dict[int, TargetState] = {}
-        i = self._bytes.find(_OPEN)
+        i = self._bytes.find(_OPEN, start)
         while i >= 0:
             state = self._state(i, now, seen)
             if state is not TargetState.LIVE:

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from app.domain import limits
 from app.domain.code import NO_ACCOUNT, AccountId, Code, CodeKind, Strategy, Target, TargetId, TargetState
+from app.domain.networks import Networks
 from app.domain.roster import Roster
 from app.domain.seat import Seat
 
 
 class Verdict(IntEnum):
-    """Name what the counters decided (判定), by the number `claim.lua` answers with."""
+    """Name what the counters decided (判定), by the number that `claim.lua` answers with, spelt in base 16."""
 
     STALE = 0
     CLAIMED = 1
@@ -29,12 +30,14 @@ class Verdict(IntEnum):
     MORE = 7
     LIMITED = 8
     REFUSED = 9
+    PASSED = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Offer one live target (候选) with its two ceilings: places in the target, adds a day of its account.
+    """Offer one live target (候选) with its ceilings: places in the target, adds a day of its account.
 
+    Shapes: `share` is how many of these adds one network may take within an hour; 0 is no bound.
     Units: `handicap` in places, which `balance` counts beside those taken.
     """
 
@@ -44,6 +47,7 @@ class Candidate:
     account: AccountId = NO_ACCOUNT
     cap: int = 0
     handicap: int = 0
+    share: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Proposal:
     """Offer the live targets of a code in order (提案).
 
     Shapes: at most `limits.WINDOW` candidates; `complete` when no live target that may have room was left out; `why`
-    tells what keeps the others from being offered, should these have no room either.
+    tells what keeps the others from being offered, should these have no room either; `passed` when candidates with room
+    were left out, since the visitor's network has taken its share of them.
     Units: good while now < `valid_until` (aware UTC; None for ever).
     """
 
@@ -64,11 +69,15 @@ class Proposal:
     # The same for adds given back; '' where no account is involved.
     mark: str = ""
     why: TargetState = TargetState.FULL
+    passed: bool = False
 
     @cached_property
     def offer(self) -> str:
-        """Spell what `claim.lua` is told beside the candidates: mark, strategy, complete, why."""
-        return f"{self.mark}|{self.strategy}|{self.complete:d}|{self.why}"
+        """Spell what `claim.lua` reads beside the candidates: mark, strategy, complete, shares, passed, why."""
+        # Apart from the rows, so that codes without such a bound pay nothing for it.
+        bounded = any(one.share for one in self.candidates)
+        shares = " ".join(str(one.share) for one in self.candidates) if bounded else ""
+        return f"{self.mark}|{self.strategy}|{self.complete:d}|{shares}|{self.passed:d}|{self.why}"
 
     @cached_property
     def rows(self) -> str:
@@ -76,13 +85,15 @@ class Proposal:
         return "\n".join(f"{c.target}|{c.ceiling}|{c.weight}|{c.account}|{c.cap}|{c.handicap}" for c in self.candidates)
 
 
-def propose(roster: Roster, now: datetime) -> Proposal:
+def propose(roster: Roster, now: datetime, beyond: TargetId | None = None) -> Proposal:
     """Offer what a scan at `now` may be given.
 
+    Shapes: with `beyond`, only targets after that one; those up to it were passed over for the visitor's network.
     Cost: that of `Roster.window`.
     """
     code = roster.code
-    found, complete = roster.window(now, limits.FILL_WINDOW if code.strategy is Strategy.FILL else limits.WINDOW)
+    size = limits.FILL_WINDOW if code.strategy is Strategy.FILL and beyond is None else limits.WINDOW
+    found, complete = roster.window(now, size, 0 if beyond is None else code.index.get(beyond, -1) + 1)
     targets = [code.targets[i] for i in found]
     ends = [t.expires_at for t in targets if t.expires_at is not None]
     wakes_at = roster.wakes_at
@@ -94,6 +105,7 @@ def propose(roster: Roster, now: datetime) -> Proposal:
         seq=roster.seq,
         mark=roster.mark if code.accounts else "",
         why=roster.why(besides_full=bool(targets)) if complete else TargetState.FULL,
+        passed=beyond is not None,
     )
 
 
@@ -118,26 +130,24 @@ def propose_only(roster: Roster, target_id: TargetId, now: datetime) -> Proposal
 
 def _candidate(code: Code, target: Target) -> Candidate:
     account = code.accounts.get(target.account)
-    cap = 0 if account is None else account.daily_cap
-    return Candidate(target.id, target.member_limit, target.weight, target.account, cap, target.handicap)
+    cap, share = (0, 0) if account is None else (account.daily_cap, account.share if code.shared else 0)
+    return Candidate(target.id, target.member_limit, target.weight, target.account, cap, target.handicap, share)
 
 
 class Terms(NamedTuple):
-    """Say how a code gives places: how long one is held (0 keeps it at once), and how many new ones in a while.
+    """Say how a code gives places: how long one is held (0 keeps it at once), and how many new ones in a minute.
 
     Shapes: `rate` is for each network; 0 is no bound.
-    Units: `hold_ms` and `while_ms` in ms.
+    Units: `hold_ms` in ms.
     """
 
     hold_ms: int
     rate: int = 0
-    while_ms: int = 60_000
 
 
 def terms_of(code: Code) -> Terms:
     """Give the terms of a code: whoever is sent on by a link has seen all there is to see."""
-    seats, seconds = code.bound
-    return Terms(0 if code.kind is CodeKind.LINK else code.hold_seconds * 1000, seats, seconds * 1000)
+    return Terms(0 if code.kind is CodeKind.LINK else code.hold_seconds * 1000, code.new_seats_per_minute)
 
 
 @dataclass(slots=True)
@@ -145,7 +155,8 @@ class Ledger:
     """Keep the counters of one code as `claim.lua` must: the specification that the real thing is held against.
 
     Units: `holds` maps a seat's text to its deadline in ms; `adds` counts per (day, account), `news` the new seats per
-    (while, network); `freed` lists the accounts of the adds given back per day, in order.
+    (minute, network), `shares` the adds per (hour, network, account); `freed` lists the accounts of the adds given back
+    per day, in order.
     """
 
     seats: int = 0
@@ -156,12 +167,19 @@ class Ledger:
     adds: dict[tuple[int, AccountId], int] = field(default_factory=dict)
     freed: dict[int, list[AccountId]] = field(default_factory=dict)
     news: dict[tuple[int, str], int] = field(default_factory=dict)
+    shares: dict[tuple[int, str, AccountId], int] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
     def release(self, now_ms: int, today: int) -> list[TargetId]:
-        """Take back every hold that has run out; answer with the targets that gained room."""
-        late = [text for text, deadline in self.holds.items() if deadline <= now_ms]
+        """Take back every hold that has run out; answer with the targets that gained room.
+
+        A network's share of an account does not come back: a hold does not say from where it was taken.
+        """
+        # In the order of a sorted set: by deadline, then by text, in which seat 10 comes before seat 9.
+        late = [
+            text for deadline, text in sorted((end, text) for text, end in self.holds.items()) if deadline <= now_ms
+        ]
         for text in late:
             del self.holds[text]
             seat = Seat(text)
@@ -176,23 +194,32 @@ class Ledger:
     def claim(
         self,
         proposal: Proposal,
-        who: tuple[int, str, str],
+        who: tuple[int, str, Networks],
         now_ms: int,
         today: int,
         terms: Terms,
         chance: float,
     ) -> Seat | Verdict:
-        """Give the visitor `who` (channel, id, network) a place; `FULL` or `LIMITED` when he gets none."""
-        channel, visitor, network = who
-        chosen = choose(proposal, self.taken, self.adds_on(today), chance)
-        if chosen is None:
+        """Give the visitor `who` (channel, id, networks) a place; when there is none, say why.
+
+        `FULL` when no candidate has room; `LIMITED` when the network has had its places of this minute; `PASSED` when
+        it has had its share of every candidate with room.
+        """
+        channel, visitor, (network, sharer) = who
+        adds, minute, hour = self.adds_on(today), now_ms // 60_000, now_ms // 3_600_000
+        if choose(proposal, self.taken, adds, chance) is None:
             return Verdict.FULL
-        since = now_ms // terms.while_ms
-        if terms.rate and network:
-            if self.news.get((since, network), 0) >= terms.rate:
-                return Verdict.LIMITED
-            self.news[since, network] = self.news.get((since, network), 0) + 1
+        if terms.rate and network and self.news.get((minute, network), 0) >= terms.rate:
+            return Verdict.LIMITED
+        shared = {one.account: self.shares.get((hour, sharer, one.account), 0) for one in proposal.candidates}
+        chosen = choose(proposal, self.taken, adds, chance, shared if sharer else None)
+        if chosen is None:
+            return Verdict.PASSED
         one = proposal.candidates[chosen]
+        if terms.rate and network:
+            self.news[minute, network] = self.news.get((minute, network), 0) + 1
+        if sharer and one.share:
+            self.shares[hour, sharer, one.account] = shared[one.account] + 1
         self.seats += 1
         seat = Seat.of(self.seats, one.target, one.account, today, channel, visitor)
         self.taken[one.target] = self.taken.get(one.target, 0) + 1
@@ -240,10 +267,15 @@ class Ledger:
 
 
 def choose(
-    proposal: Proposal, taken: Mapping[TargetId, int], adds: Mapping[AccountId, int], chance: float
+    proposal: Proposal,
+    taken: Mapping[TargetId, int],
+    adds: Mapping[AccountId, int],
+    chance: float,
+    shared: Mapping[AccountId, int] | None = None,
 ) -> int | None:
     """Pick a candidate with room by the code's strategy; None when there is none.
 
+    Shapes: `shared` has the adds of each account that the visitor's network took within the hour; None is no bound.
     Units: `chance` in [0, 1), used by `random` only.
     """
     candidates = proposal.candidates
@@ -252,6 +284,10 @@ def choose(
         return taken.get(candidates[i].target, 0) + candidates[i].handicap
 
     open_ = with_room(proposal, taken, adds)
+    if shared is not None:
+        open_ = [
+            i for i in open_ if not candidates[i].share or shared.get(candidates[i].account, 0) < candidates[i].share
+        ]
     if not open_:
         return None
     match proposal.strategy:
@@ -265,6 +301,18 @@ def choose(
             return best
         case Strategy.RANDOM:
             return _drawn(candidates, open_, chance)
+
+
+def turned_away(proposal: Proposal, found: Verdict, *, news: bool) -> Verdict:
+    """Say what `claim.lua` answers an ask for which `Ledger.claim` found `FULL` or `PASSED`.
+
+    Shapes: `news` when something has changed of which the proposal's roster has not heard.
+    """
+    if news or (found is Verdict.FULL and not proposal.complete):
+        return Verdict.MORE
+    if found is Verdict.FULL:
+        return Verdict.LIMITED if proposal.passed else Verdict.FULL
+    return Verdict.LIMITED if proposal.complete else Verdict.PASSED
 
 
 def with_room(proposal: Proposal, taken: Mapping[TargetId, int], adds: Mapping[AccountId, int]) -> list[int]:

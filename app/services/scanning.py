@@ -8,16 +8,17 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import random
 from typing import Final, NamedTuple
 
 from app.counters.claims import Answer, note, return_to, see_place, take_place
 from app.domain import limits
-from app.domain.access import Declined, decline
-from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Strategy, Target, TargetId
+from app.domain.access import Declined, decline, shown, stuck_too_long
+from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Strategy, TargetId
 from app.domain.errors import CountersAway, StoreAway
 from app.domain.event import AGAIN, EventKind
+from app.domain.networks import blurred
 from app.domain.outcome import (
     Closed,
     Elsewhere,
@@ -31,7 +32,7 @@ from app.domain.outcome import (
     Unknown,
     Visit,
 )
-from app.domain.rotation import Verdict, propose_only
+from app.domain.rotation import Proposal, Verdict, propose, propose_only
 from app.domain.seat import Claimed, Seat
 from app.domain.token import Signer
 from app.services.batching import Batcher
@@ -186,7 +187,7 @@ class Scanner:
     async def _settle(self, way: "_Way", entry: Entry, claimed: Claimed | None) -> Outcome:
         visitor = claimed.seat.visitor if claimed else next(self._visitors)
         quest = _Quest(way, visitor, claimed, again=claimed is not None)
-        if claimed and _stuck_too_long(entry.code, claimed, self._clock()):
+        if claimed and stuck_too_long(entry.code, claimed, self._clock()):
             quest.claimed = None
         for attempt in range(_ATTEMPTS):
             quest.hurried = attempt >= _WINDOWS
@@ -214,7 +215,7 @@ class Scanner:
                 return None
             return await self._fall_back(way, code) if kind is EventKind.FALLBACK else outcome
         claimed = quest.claimed
-        target = _shown(code, claimed.seat, now) if claimed else None
+        target = shown(code, claimed.seat, now) if claimed else None
         if claimed and target:
             ask = return_to(claimed.seat, client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
@@ -234,10 +235,10 @@ class Scanner:
             quest.visitor,
             way.visit.browser.client,
             random() if code.strategy is _RANDOM else 0.0,  # noqa: S311
-            network=self._network(way.visit, code, now),
+            networks=blurred(self._signer, way.visit.network, code, now),
             detail=AGAIN if quest.again else "",
         )
-        proposal = again or entry.proposal(now)
+        proposal = again or self._offered(entry, quest, now)
         if quest.hurried and proposal.mark:
             # Adds come back faster than we can ask: what was heard a round trip ago must do.
             proposal = replace(proposal, mark="")
@@ -248,11 +249,21 @@ class Scanner:
             place = Claimed(answer, code.kind is _LINK, int(now.timestamp()))
             return Given(code, target, place, returned=False, slug=way.slug)
         if answer is Verdict.LIMITED:
-            # Not for a whole hour: he may come by another network sooner.
+            # Not for a whole hour: the visitor may come by another network sooner.
             return Limited(code, 60 - now.second)
+        if answer is Verdict.PASSED and again is None:
+            quest.beyond, quest.windows = proposal.candidates[-1].target, quest.windows + 1
         if answer is Verdict.FULL:
             return await self._fall_back(way, code)
         return None
+
+    @staticmethod
+    def _offered(entry: Entry, quest: "_Quest", now: datetime) -> Proposal:
+        if quest.beyond is None:
+            return entry.proposal(now)
+        proposal = propose(entry.roster, now, quest.beyond)
+        # A network that has had its share of so many accounts is not searched further targets for.
+        return replace(proposal, complete=True) if quest.windows == _WINDOWS else proposal
 
     async def _fall_back(self, way: "_Way", code: Code) -> Outcome:
         """Send a visitor where the code says when nobody has room; it was recorded already."""
@@ -284,10 +295,10 @@ class Scanner:
             return False
         there, now = (await self._entry(goal)).code, self._clock()
         on = _Way(way.visit, there.slug, 0, (*way.passed, goal))
-        if there.closed or _declined(on, there, now) is not None or _stuck_too_long(there, carried, now):
+        if there.closed or _declined(on, there, now) is not None or stuck_too_long(there, carried, now):
             return False
         if _of(there, carried):
-            return carried.proven and _shown(there, carried.seat, now) is not None
+            return carried.proven and shown(there, carried.seat, now) is not None
         return await self._sent_on(on, there, carried)
 
     async def _see(self, way: "_Way", entry: Entry, claimed: Claimed) -> Outcome:
@@ -305,7 +316,7 @@ class Scanner:
     async def _see_one(self, way: "_Way", entry: Entry, claimed: Claimed) -> Given | None:
         for _ in range(_ATTEMPTS):
             now = self._clock()
-            target = None if entry.code.closed else _shown(entry.code, claimed.seat, now)
+            target = None if entry.code.closed else shown(entry.code, claimed.seat, now)
             if target is None or _declined(way, entry.code, now) is not None:
                 return None
             ask = see_place(claimed.seat, way.visit.browser.client, proven=claimed.proven)
@@ -322,13 +333,6 @@ class Scanner:
     def _carried(self, visit: Visit, code: Code) -> Claimed | None:
         return self._signer.read(code.id, visit.token(code.id)) if visit.tokens else None
 
-    def _network(self, visit: Visit, code: Code, now: datetime) -> str:
-        """Blur a network, so that what is kept cannot name it, nor be compared with what another while kept."""
-        seats, seconds = code.bound
-        if not visit.network or not seats:
-            return ""
-        return self._signer.blur(f"{visit.network} {code.id} {int(now.timestamp()) // seconds}")
-
     async def _without_counters(self, way: "_Way", entry: Entry, claimed: Claimed | None) -> Outcome:
         """Show a visitor the place that nothing can take back, or what gives nothing.
 
@@ -342,8 +346,8 @@ class Scanner:
         with suppress(CountersAway, StoreAway):
             if await self._sent_on(way, code, claimed):
                 return await self._fall_back(way, code)
-        target = _shown(code, claimed.seat, now) if claimed else None
-        if claimed is None or target is None or not claimed.proven or _stuck_too_long(code, claimed, now):
+        target = shown(code, claimed.seat, now) if claimed else None
+        if claimed is None or target is None or not claimed.proven or stuck_too_long(code, claimed, now):
             return Unavailable()
         return Given(code, target, claimed, returned=True, slug=way.slug)
 
@@ -371,6 +375,9 @@ class _Quest:
     again: bool
     lost: TargetId | None = None
     hurried: bool = False
+    # Up to which target, and through how many windows, the visitor's network has had its share of all with room.
+    beyond: TargetId | None = None
+    windows: int = 0
 
 
 def _declined(way: _Way, code: Code, now: datetime) -> Declined | None:
@@ -380,16 +387,6 @@ def _declined(way: _Way, code: Code, now: datetime) -> Declined | None:
 def _of(code: Code, claimed: Claimed | None) -> bool:
     """Tell whether a place is one in a target that the code has."""
     return claimed is not None and code.target(claimed.seat.target) is not None
-
-
-def _shown(code: Code, seat: Seat, now: datetime) -> Target | None:
-    target = code.target(seat.target)
-    return target if target is not None and code.shown(target, now) else None
-
-
-def _stuck_too_long(code: Code, claimed: Claimed, now: datetime) -> bool:
-    """Tell whether a visitor has kept his place for as long as the code lets him come back to it."""
-    return timedelta(seconds=int(now.timestamp()) - claimed.issued_at) >= timedelta(days=code.sticky_days)
 
 
 def _new_visitors() -> Iterator[str]:

@@ -90,7 +90,8 @@ class NewCode(BaseModel):
     opens_at: Instant | None = None
     closes_at: Instant | None = None
     new_seats_per_minute: SeatsPerMinute = Field(
-        default=limits.NEW_SEATS_PER_MINUTE_DEFAULT, description="For each network that visitors come from; 0 is off."
+        default=limits.NEW_SEATS_PER_MINUTE_DEFAULT,
+        description="For each network that visitors come from; 0 is off, its hourly share of an account included.",
     )
     pass_query: Flag = Field(default=False, description="Link codes only: links get the query of the scan.")
 

@@ -14,13 +14,23 @@ from redis.asyncio import Redis
 from app.counters import claims, counts, keys, versions
 from app.counters.claims import Ask, Block
 from app.domain.code import AccountId, CodeId, Strategy, TargetId, TargetState, WorkspaceId
-from app.domain.rotation import Candidate, Ledger, Proposal, Terms, Verdict, why_nobody
+from app.domain.networks import Networks
+from app.domain.rotation import Candidate, Ledger, Proposal, Terms, Verdict, turned_away, why_nobody
 from app.domain.seat import Seat
 
 T = TypeVar("T")
 HOLD_SECONDS = 90
 DAY = 20_000
 TERMS = Terms(HOLD_SECONDS * 1000)
+# What PTTL answers for a key that is not there.
+GONE = -2
+KEPT_MS = {
+    "adds": 3 * 86_400_000,
+    "adds before": 3 * 86_400_000,
+    "freed": 3 * 86_400_000,
+    "shares": 7_200_000,
+    "news": 120_000,
+}
 TARGETS = [TargetId(f"t{i}") for i in range(4)]
 ACCOUNTS = [AccountId(""), AccountId("anna"), AccountId("ben")]
 
@@ -32,6 +42,7 @@ candidates = st.builds(
     account=st.sampled_from(ACCOUNTS),
     cap=st.integers(0, 5),
     handicap=st.integers(-2, 3),
+    share=st.sampled_from([0, 0, 1, 2]),
 )
 proposals = st.builds(
     Proposal,
@@ -39,14 +50,15 @@ proposals = st.builds(
     candidates=st.lists(candidates, max_size=4, unique_by=lambda c: c.target).map(tuple),
     complete=st.booleans(),
     why=st.sampled_from([TargetState.FULL, TargetState.OFF_SHIFT]),
+    passed=st.booleans(),
 )
 terms = st.builds(
     Terms,
     hold_ms=st.sampled_from([0, HOLD_SECONDS * 1000]),
     rate=st.sampled_from([0, 0, 1, 2]),
-    while_ms=st.sampled_from([60_000, 3_600_000]),
 )
-networks = st.sampled_from(["", "n1", "n2"])
+names = st.sampled_from(["", "n1", "n2"])
+networks = st.builds(Networks, names, names)
 # Fractions at which a draw falls exactly between two weights come up by chance almost never.
 marks = st.sampled_from(["none", "none", "now", "before", "yesterday"])
 chances = st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75]))
@@ -95,6 +107,8 @@ class Machine(RuleBasedStateMachine):
         self.life = Life(self.redis, self.loop, WorkspaceId(f"machine-{token_hex(8)}"))
         self.seats: list[Seat] = []
         self.open_again: set[TargetId] = set()
+        # Entries of the stream after the last step.
+        self.written = 0
         life = self.life
         nothing = life.run(versions.in_force(life.redis, life.workspace, life.code))
         published = life.run(
@@ -108,6 +122,10 @@ class Machine(RuleBasedStateMachine):
         )
         assert published is not None
         life.seq = published.seq
+
+    def entries(self) -> int:
+        """Count the entries of the stream."""
+        return int(self.life.run(self.life.redis.xlen(keys.events(self.life.workspace))))
 
     def release(self) -> bool:
         """Do to the ledger what every settlement begins with; tell whether a roster would hear of it."""
@@ -128,33 +146,33 @@ class Machine(RuleBasedStateMachine):
         mark = {"none": "", "now": now, "before": before, "yesterday": f"{day - 1}:0"}[left_out]
         return replace(proposal, mark=mark), mark not in ("", now)
 
-    def expect_full(self, proposal: Proposal, answer: claims.Answer, *, news: bool) -> None:
-        if news or not proposal.complete:
-            assert answer is Verdict.MORE
-            return
-        assert answer is Verdict.FULL
-        why = why_nobody(proposal, self.life.ledger.taken, self.life.ledger.adds_on(self.life.day))
-        assert self.life.told()[-1] == f"f|c1|wechat|0...0.1.v|{why}"
+    def expected(self, proposal: Proposal, found: Seat | Verdict, *, news: bool) -> claims.Answer:
+        """Say what is answered, and what is recorded last, for what the ledger found."""
+        if found in (Verdict.FULL, Verdict.PASSED):
+            assert isinstance(found, Verdict)
+            return turned_away(proposal, found, news=news)
+        return found
 
     @rule(proposal=proposals, chance=chances, terms=terms, network=networks, left_out=marks)
-    def somebody_scans(self, proposal: Proposal, chance: float, terms: Terms, network: str, left_out: str) -> None:
+    def somebody_scans(self, proposal: Proposal, chance: float, terms: Terms, network: Networks, left_out: str) -> None:
         life = self.life
         news = self.release()
         proposal, outdated = self.offered(proposal, left_out)
-        who = (1, "v", network)
-        expected = life.ledger.claim(proposal, who, life.now_ms, life.day, terms, chance)
-        ask = claims.take_place(1, "v", "wechat", chance, network=network, detail="again")
+        found = life.ledger.claim(proposal, (1, "v", network), life.now_ms, life.day, terms, chance)
+        expected = self.expected(proposal, found, news=news or outdated)
+        ask = claims.take_place(1, "v", "wechat", chance, networks=network, detail="again")
         reply = life.settle(proposal, ask, terms=terms)
-        answer = reply.answers[0]
+        assert reply.answers == [expected]
         if isinstance(expected, Seat):
-            assert answer == expected
             assert life.told()[-1] == f"{'c' if terms.hold_ms else 't'}|c1|wechat|{expected}|again"
             self.seats.append(expected)
         elif expected is Verdict.LIMITED:
-            assert answer is Verdict.LIMITED
             assert life.told()[-1] == "l|c1|wechat|0...0.1.v|"
-        else:
-            self.expect_full(proposal, answer, news=news or outdated)
+        elif expected is Verdict.FULL:
+            why = why_nobody(proposal, life.ledger.taken, life.ledger.adds_on(life.day))
+            assert life.told()[-1] == f"f|c1|wechat|0...0.1.v|{why}"
+        elif self.entries() > self.written:
+            assert {line[0] for line in life.told()} == {"x"}, "what is asked again is recorded when it is settled"
         self.hear(reply)
         self.learn(proposal, reply)
 
@@ -171,18 +189,17 @@ class Machine(RuleBasedStateMachine):
         assert (None if reply.freed is None else set(reply.freed)) == freed
 
     @rule(proposal=proposals, who=st.lists(st.tuples(chances, networks), min_size=2, max_size=6), terms=terms)
-    def several_scan_together(self, proposal: Proposal, who: list[tuple[float, str]], terms: Terms) -> None:
+    def several_scan_together(self, proposal: Proposal, who: list[tuple[float, Networks]], terms: Terms) -> None:
         life = self.life
-        self.release()
-        expected = [
+        news = self.release()
+        found = [
             life.ledger.claim(proposal, (0, f"v{i}", network), life.now_ms, life.day, terms, chance)
             for i, (chance, network) in enumerate(who)
         ]
-        asks = [claims.take_place(0, f"v{i}", "wechat", chance, network=net) for i, (chance, net) in enumerate(who)]
+        asks = [claims.take_place(0, f"v{i}", "wechat", chance, networks=net) for i, (chance, net) in enumerate(who)]
         reply = life.settle(proposal, *asks, terms=terms)
-        incomplete = {Verdict.MORE: Verdict.FULL}
-        assert [one if isinstance(one, Seat) else incomplete.get(one, one) for one in reply.answers] == expected
-        self.seats += [one for one in expected if isinstance(one, Seat)]
+        assert reply.answers == [self.expected(proposal, one, news=news) for one in found]
+        self.seats += [one for one in found if isinstance(one, Seat)]
         self.hear(reply)
         self.learn(proposal, reply)
 
@@ -237,7 +254,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def counters_and_ledger_agree(self) -> None:
         life, ledger = self.life, self.life.ledger
-        taken, holds, seats, due, *adds = life.run(self.counters())
+        taken, holds, seats, due, shares, self.written, kept, *adds = life.run(self.counters())
         expected = {str(t): n for t, n in ledger.taken.items() if n}
         expected |= {f"{t}:held": n for t, n in ledger.held.items() if n}
         expected |= {f"{t}:members": n for t, n in ledger.members.items() if n}
@@ -248,19 +265,38 @@ class Machine(RuleBasedStateMachine):
         for day, real in zip((life.day, life.day - 1), adds, strict=True):
             assert int(real.pop(keys.FREED, 0)) == len(ledger.freed.get(day, []))
             assert {a: int(n) for a, n in real.items() if int(n)} == {a: n for a, n in ledger.adds_on(day).items() if n}
+        hour = life.now_ms // claims.HOUR_MS
+        assert {name: int(n) for name, n in shares.items()} == {
+            f"{network}.{account}": n for (when, network, account), n in ledger.shares.items() if when == hour
+        }
+        for kind, milliseconds in kept.items():
+            assert milliseconds == GONE or 0 < milliseconds <= KEPT_MS[kind], f"{kind} must not stay for ever"
 
     async def counters(self) -> Any:
         """Read everything in one round trip: this is asked after every step."""
         life = self.life
         meta, counted, holds, _seen, _reopened = keys.code_keys(life.workspace, life.code)
+        shares = keys.shares(life.workspace, life.now_ms // claims.HOUR_MS)
+        expiring = {
+            "adds": keys.adds(life.workspace, life.day),
+            "adds before": keys.adds(life.workspace, life.day - 1),
+            "freed": keys.freed(life.workspace, life.day),
+            "shares": shares,
+            "news": keys.news(life.workspace, life.code, life.now_ms // claims.MINUTE_MS),
+        }
         async with life.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(counted)
             pipe.zrange(holds, 0, -1, withscores=True)
             pipe.hget(meta, "seats")
             pipe.zscore(keys.due(life.workspace), life.code)
-            pipe.hgetall(keys.adds(life.workspace, life.day))
-            pipe.hgetall(keys.adds(life.workspace, life.day - 1))
-            return await pipe.execute()
+            pipe.hgetall(shares)
+            pipe.xlen(keys.events(life.workspace))
+            pipe.hgetall(expiring["adds"])
+            pipe.hgetall(expiring["adds before"])
+            for key in expiring.values():
+                pipe.pttl(key)
+            *found, today, before, a, b, c, d, e = await pipe.execute()
+            return *found, dict(zip(expiring, (a, b, c, d, e), strict=True)), today, before
 
 
 def at(ms: int) -> datetime:

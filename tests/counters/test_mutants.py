@@ -8,7 +8,10 @@ from app.counters import claims, counts, scripts
 from tests.counters.machine import Machine
 
 LIGHTER = "(one.taken + one.handicap) * other.weight < (other.taken + other.handicap) * one.weight"
-FULL = "if not complete or known ~= seq or (mark ~= '' and mark ~= span .. ':' .. freed_now()) then"
+FULL = "if not complete or behind() then return settle(MORE) end"
+TOO_MANY = "if too_many(network) then return limited(text, client) end"
+PASSED = "if none_left then return pass_over(text, client) end"
+BEHIND = "return known ~= seq or (mark ~= '' and mark ~= span .. ':' .. freed_now())"
 # (what is broken, the text as it stands, the text instead)
 CLAIM_MUTANTS = [
     ("a place above the ceiling", "one.taken < one.ceiling", "one.taken <= one.ceiling"),
@@ -52,11 +55,12 @@ CLAIM_MUTANTS = [
     ("a sighting leaves the deadline", "bump(held, target, -1)\n      holds_changed = true",
      "bump(held, target, -1)"),
     ("a second sighting is refused", "or was_seen(seat)) and RETURNED", "or false) and RETURNED"),
-    ("full is told too early", FULL, "if false then"),
-    ("full is never told", FULL, "if true then"),
-    ("full is told in spite of news", "if not complete or known ~= seq or", "if not complete or"),
-    ("full is told in spite of adds given back",
-     " or (mark ~= '' and mark ~= span .. ':' .. freed_now()) then", " then"),
+    ("full is told too early", FULL, ""),
+    ("full is never told", FULL, "do return settle(MORE) end"),
+    ("full is told though more could be offered", "if not complete or behind()", "if behind()"),
+    ("full is told in spite of news", BEHIND, BEHIND.replace("known ~= seq or ", "")),
+    ("full is told in spite of adds given back", BEHIND, "return known ~= seq"),
+    ("full is told to a network that was passed over", "if passed == '1' then", "if false then"),
     ("full is told for the wrong reason", "then why = 'capped' end", "then why = 'full' end"),
     ("the fuller of two reasons is told",
      "if candidates[i].taken < candidates[i].ceiling and not under_cap", "if not under_cap"),
@@ -68,8 +72,25 @@ CLAIM_MUTANTS = [
     ("a mark of yesterday is believed", "if day ~= span or missed < 0", "if missed < 0"),
     ("an add given back is not kept in mind", "redis.call('HINCRBY', KEYS[2], ':freed', freed)", "redis.call('PING')"),
     ("the capped are not named", "capped[#capped + 1] = i - 1", ""),
-    ("one too many from a network", "if news[network] >= rate then", "if news[network] > rate then"),
-    ("networks are not bounded", "if news[network] >= rate then", "if false then"),
+    ("one too many from a network", "return news[network] >= rate", "return news[network] > rate"),
+    ("networks are not bounded", "return news[network] >= rate", "return false"),
+    ("new seats are kept for ever", "redis.call('PEXPIRE', news_key, NEWS)", ""),
+    ("one network takes one more than its share", "took[one.account] >= one.share", "took[one.account] > one.share"),
+    ("one network takes all adds of an account", "took[one.account] >= one.share", "false"),
+    ("the share of one is that of another", "candidates[i].share =", "candidates[#candidates - i + 1].share ="),
+    ("a share binds those without one", "not (took and one.share > 0 and took", "not (took and took"),
+    ("a share is not written", "redis.call('HINCRBY', KEYS[6], field, by)", "redis.call('PING')"),
+    ("a share is not counted within one call", "      took[one.account] = took[one.account] + 1\n", ""),
+    ("a share is kept for ever", "redis.call('PEXPIRE', KEYS[6], SHARES)", ""),
+    ("a share is that of all networks", "fields[#fields + 1] = network .. '.' .. account",
+     "fields[#fields + 1] = 'n1.' .. account"),
+    ("who has had a share of all is told full", PASSED, PASSED.replace("pass_over", "nobody")),
+    ("who has had a share of all is told that nobody has room", "      took = nil\n      i = pick(chance)\n", ""),
+    ("limited is told though more could be offered", "if not complete then return settle(PASSED) end", ""),
+    ("limited is told in spite of news", "    if behind() then return settle(MORE) end\n    if not", "    if not"),
+    ("the bound of a minute is looked at last", f"    {TOO_MANY}\n    {PASSED}", f"    {PASSED}\n    {TOO_MANY}"),
+    ("adds never expire", "if changed then redis.call('PEXPIRE', adds_key[day], ADDS) end", ""),
+    ("adds given back never expire", "redis.call('PEXPIRE', KEYS[5], ADDS)", ""),
     ("new seats are not counted", "redis.call('HINCRBY', news_key, network, by)", "redis.call('PING')"),
     ("new seats of one call are not counted", "news[network] = news[network] + 1", ""),
     ("a place taken at once is held, too", "if hold > 0 then", "if true then"),

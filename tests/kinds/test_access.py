@@ -118,27 +118,6 @@ async def test_the_holds_of_a_flood_come_back(
 
 
 @pytest.mark.parametrize(
-    ("caps", "rate", "bound"),
-    [
-        ([40], 300, (10, 3_600)),
-        ([40, 60], 300, (25, 3_600)),
-        ([4], 300, (5, 3_600)),
-        ([10_000], 3, (180, 3_600)),
-        # What has no cap cannot be used up; nor is anything bounded that its owner has not bounded.
-        ([40, None], 300, (300, 60)),
-        ([], 300, (300, 60)),
-        ([40], 0, (0, 60)),
-    ],
-)
-async def test_one_network_takes_a_share_of_what_all_accounts_of_a_code_may_take(
-    process: Process, api: httpx.AsyncClient, caps: list[int | None], rate: int, bound: tuple[int, int]
-) -> None:
-    accounts = [await adviser(api, f"a{i}", cap) for i, cap in enumerate(caps)]
-    code = await staff(api, *accounts, new_seats_per_minute=rate)
-    assert (await process.recaller.entry(code["id"])).code.bound == bound
-
-
-@pytest.mark.parametrize(
     ("address", "network"),
     [
         ("203.0.113.7", "203.0.113.7"),

@@ -1,40 +1,47 @@
 -- Settle all that arrived together for one workspace: claims, returns, sightings and notes, each with its event.
 --
 -- KEYS   1 events | 2 adds of today | 3 adds of yesterday | 4 due | 5 freed (accounts given an add back today)
---        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute or hour)
+--        | 6 shares (adds of this hour by network and account)
+--        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute)
 --        then 1 a further day: adds of it
 -- ARGV   now (ms) | days whose adds count, a `+` between: today (days since 1970, and 100,000 for each change of the zone
 --        of the workspace), further days | codes (count)
 --        then four lines a code, their fields between `|`:
 --          the code: id | version | seq | hold (ms; 0: a place is kept at once, and its token proves it)
---            | rate (new seats of one network in a minute or an hour; 0: no bound)/how long news is kept (ms)
---            | turned (event kind when nobody has room)
+--            | rate (new seats of one network in a minute; 0: no bound) | turned (event kind when nobody has room)
 --          the offer: mark (up to which it has heard of adds given back; '' where no account is involved)
---            | strategy (fill, balance, random) | complete (1: no live target was left out) | why (detail of turned)
+--            | strategy (fill, balance, random) | complete (1: no live target was left out)
+--            | shares (adds of each candidate's account that one network may take in an hour, blanks between; 0: no
+--            bound; '' when all are) | passed (1: candidates with room were left out, since the network has had its
+--            share of them) | why (detail of turned)
 --          candidates, a line each: target | ceiling (places) | weight | account ('' for none) | cap (adds a day)
 --            | handicap (places)
 --          asks, a line each: verb | text | client | extra | detail
---            c  text = channel.visitor, extra = chance in [0,1), a blank, network    take a place
+--            c  text = channel.visitor, extra = chance in [0,1), network at the code, network at accounts (either may
+--               be ''; blanks between)                              take a place
 --            r  text = seat, extra = 1 when proven                 come back to a place
 --            s  text = seat, extra = 1 when proven                 see the QR: the place is kept
 --            n  text = seat, extra = event kind                    take nothing, only be counted
 -- REPLY  a code: { lost, seq, resync, {reopened target ...}, {index of full candidate ...},
 --          {index of capped candidate ...}, mark, too many (1: more accounts than are remembered were given an add
---          back since the mark), {account given an add back ...}, verdicts (a digit an ask), {seat of each claimed ...} }
---        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more 8 limited 9 refused; more: no
+--          back since the mark), {account given an add back ...}, verdicts (a hexadecimal digit an ask), {seat of each claimed ...} }
+--        verdict: 0 stale 1 claimed 2 returned 3 full 4 gone 5 seen 6 noted 7 more 8 limited 9 refused a passed; more: no
 --        candidate has room, but there is more to hear or to offer, and nothing was recorded; refused: the server has
---        no memory left for a place, and nothing was recorded; indexes count from 0; a mark is day:adds given back
+--        no memory left for a place, and nothing was recorded; passed: the network has had its share of all that have
+--        room, there is more to offer, and nothing was recorded; indexes count from 0; a mark is day:adds given back
 --        Without memory, returns and notes are answered and not recorded; holds end and are seen as ever
 --        A code with no asks is swept: its entry in due becomes what its holds say, or goes
 -- COST   1 command a call and 4 a code, 2 more when a hold begins or ends, 1 a target that changed, 2 where networks are
---        bounded; 1 XADD a call. Targets of the code beyond the candidates cost nothing.
+--        bounded, 1 an ask where they have shares of accounts, and 2 when one was taken; 1 XADD a call. Targets of the
+--        code beyond the candidates cost nothing.
 
 local STALE, CLAIMED, RETURNED, FULL, GONE, SEEN, NOTED, MORE, LIMITED, REFUSED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-local CODE = '([^|]*)|([^|]*)|(%d+)|(%d+)|(%d+)/(%d+)|(.*)'
-local OFFER = '([^|]*)|(%l+)|(%d)|(.*)'
+local PASSED = 'a'
+local CODE = '([^|]*)|([^|]*)|(%d+)|(%d+)|(%d+)|(.*)'
+local OFFER = '([^|]*)|(%l+)|(%d)|([^|]*)|(%d)|(.*)'
 local CANDIDATE = '([^|\n]*)|(%d+)|(%d+)|([^|\n]*)|(%d+)|(%-?%d+)'
 local ASK = '(%l)|([^|\n]*)|([^|\n]*)|([^|\n]*)|([^|\n]*)'
-local RELEASES, REOPENED, FREED, ADDS = 100, 1000, 1000, 259200000
+local RELEASES, REOPENED, FREED, ADDS, NEWS, SHARES = 100, 1000, 1000, 259200000, 120000, 7200000
 
 local now, span, codes = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local days, counts_now = {}, {}
@@ -50,6 +57,7 @@ for i = 2, #days do
   adds_key[days[i]] = KEYS[#KEYS - #days + i]
   adds_delta[days[i]] = {}
 end
+local shared, shared_delta = {}, {}
 local events, reply = {}, {}
 local at = 3
 
@@ -110,8 +118,31 @@ local function under_cap(one)
   return one.account == '' or adds_today(one.account) < one.cap
 end
 
+-- What the network of an ask has taken of each account in this hour, with what it took in this call.
+local function shared_by(network, candidates)
+  local took = shared[network] or {}
+  shared[network] = took
+  local accounts, fields = {}, {}
+  for i = 1, #candidates do
+    local account = candidates[i].account
+    if candidates[i].share > 0 and not took[account] then
+      took[account] = 0
+      accounts[#accounts + 1] = account
+      fields[#fields + 1] = network .. '.' .. account
+    end
+  end
+  if #fields > 0 then
+    local values = redis.call('HMGET', KEYS[6], unpack(fields))
+    for i = 1, #fields do took[accounts[i]] = tonumber(values[i] or 0) end
+  end
+  return took
+end
+
+-- Set for the ask under way; nil where its network is not bounded.
+local took
+
 local function has_room(one)
-  return one.taken < one.ceiling and under_cap(one)
+  return one.taken < one.ceiling and under_cap(one) and not (took and one.share > 0 and took[one.account] >= one.share)
 end
 
 local function first(candidates)
@@ -151,11 +182,11 @@ local function drawn(candidates, chance)
 end
 
 for c = 1, codes do
-  local key = 5 + (c - 1) * 6
+  local key = 6 + (c - 1) * 6
   local meta, counts, holds, seen, reopened = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4], KEYS[key + 5]
   local news_key = KEYS[key + 6]
-  local code, version, known, hold, rate, news_kept, turned = string.match(ARGV[at + 1], CODE)
-  local mark, strategy, complete, why = string.match(ARGV[at + 2], OFFER)
+  local code, version, known, hold, rate, turned = string.match(ARGV[at + 1], CODE)
+  local mark, strategy, complete, shares, passed, why = string.match(ARGV[at + 2], OFFER)
   local offers, asks = ARGV[at + 3], ARGV[at + 4]
   at = at + 4
   known, hold, rate, complete = tonumber(known), tonumber(hold), tonumber(rate), complete == '1'
@@ -201,6 +232,13 @@ for c = 1, codes do
       account = account, cap = tonumber(cap), handicap = tonumber(handicap),
     }
   end
+  if shares ~= '' then
+    local i = 0
+    for share in string.gmatch(shares, '%d+') do
+      i = i + 1
+      candidates[i].share = tonumber(share)
+    end
+  end
   if fresh and #fields > 0 then
     local values = redis.call('HMGET', counts, unpack(fields))
     for i = 1, #fields do
@@ -217,14 +255,21 @@ for c = 1, codes do
   local function too_many(network)
     if rate == 0 or network == '' then return false end
     news[network] = news[network] or tonumber(redis.call('HGET', news_key, network) or 0)
-    if news[network] >= rate then return true end
-    news[network] = news[network] + 1
-    bump(news_delta, network, 1)
-    return false
+    return news[network] >= rate
+  end
+
+  local function limited(text, client)
+    record('l', code, client, '0...0.' .. text, '')
+    settle(LIMITED)
+  end
+
+  local function behind()
+    return known ~= seq or (mark ~= '' and mark ~= span .. ':' .. freed_now())
   end
 
   local function nobody(text, client)
-    if not complete or known ~= seq or (mark ~= '' and mark ~= span .. ':' .. freed_now()) then return settle(MORE) end
+    if not complete or behind() then return settle(MORE) end
+    if passed == '1' then return limited(text, client) end
     for i = 1, #candidates do
       if candidates[i].taken < candidates[i].ceiling and not under_cap(candidates[i]) then why = 'capped' end
     end
@@ -232,19 +277,40 @@ for c = 1, codes do
     settle(FULL)
   end
 
+  local function pass_over(text, client)
+    if behind() then return settle(MORE) end
+    if not complete then return settle(PASSED) end
+    limited(text, client)
+  end
+
+  local function pick(chance)
+    if strategy == 'fill' then return first(candidates) end
+    if strategy == 'balance' then return emptiest(candidates) end
+    return drawn(candidates, tonumber(chance))
+  end
+
   local function claim(text, client, extra, detail)
     if no_memory then return settle(REFUSED) end
-    local chance, network = string.match(extra, '^(%S+) (.*)$')
-    local i
-    if strategy == 'fill' then i = first(candidates)
-    elseif strategy == 'balance' then i = emptiest(candidates)
-    else i = drawn(candidates, tonumber(chance)) end
-    if not i then return nobody(text, client) end
-    if too_many(network) then
-      record('l', code, client, '0...0.' .. text, '')
-      return settle(LIMITED)
+    local chance, network, sharer = string.match(extra, '^(%S+) (%S*) (%S*)$')
+    took = shares ~= '' and sharer ~= '' and shared_by(sharer, candidates) or nil
+    local i = pick(chance)
+    local none_left = took and not i
+    if none_left then
+      took = nil
+      i = pick(chance)
     end
+    if not i then return nobody(text, client) end
+    if too_many(network) then return limited(text, client) end
+    if none_left then return pass_over(text, client) end
     local one = candidates[i]
+    if rate > 0 and network ~= '' then
+      news[network] = news[network] + 1
+      bump(news_delta, network, 1)
+    end
+    if took and one.share > 0 then
+      took[one.account] = took[one.account] + 1
+      bump(shared_delta, sharer .. '.' .. one.account, 1)
+    end
     next_seat = next_seat + 1
     local seat = next_seat .. '.' .. one.target .. '.' .. one.account .. '.' .. today .. '.' .. text
     one.taken = one.taken + 1
@@ -308,7 +374,7 @@ for c = 1, codes do
   end
   if next(news_delta) then
     for network, by in pairs(news_delta) do redis.call('HINCRBY', news_key, network, by) end
-    redis.call('PEXPIRE', news_key, news_kept)
+    redis.call('PEXPIRE', news_key, NEWS)
   end
   if holds_changed or asks == '' then
     -- Counters that are gone have no holds: these were taken for places when the counters came back.
@@ -346,6 +412,10 @@ if freed > 0 then
   redis.call('HINCRBY', KEYS[2], ':freed', freed)
   redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -FREED - 1)
   redis.call('PEXPIRE', KEYS[5], ADDS)
+end
+if next(shared_delta) then
+  for field, by in pairs(shared_delta) do redis.call('HINCRBY', KEYS[6], field, by) end
+  redis.call('PEXPIRE', KEYS[6], SHARES)
 end
 for day, map in pairs(adds_delta) do
   local changed = false
