@@ -13,11 +13,19 @@ from types import TracebackType
 from typing import Self
 
 from app.embedded.locks import acquired, is_held
+from app.embedded.ownership import ForeignDirectoryError, claim
 from app.embedded.postgres import PostgresServer
 from app.embedded.redis import RedisServer
 from app.embedded.server import ServerFailedError
 
-__all__ = ["DirectoryInUseError", "EmbeddedServers", "PostgresServer", "RedisServer", "ServerFailedError"]
+__all__ = [
+    "DirectoryInUseError",
+    "EmbeddedServers",
+    "ForeignDirectoryError",
+    "PostgresServer",
+    "RedisServer",
+    "ServerFailedError",
+]
 __all__ += ["Servers", "running"]
 
 # Long enough for a `running()` elsewhere to let go of its glance at the lock.
@@ -89,7 +97,7 @@ class EmbeddedServers:
                 yield f"{server.name} ended by itself; starting it again."
                 try:
                     server.start()
-                except (ServerFailedError, OSError) as error:
+                except (ServerFailedError, ForeignDirectoryError, OSError) as error:
                     yield f"{server.name}: {error}"
 
     def stop(self) -> None:
@@ -97,7 +105,9 @@ class EmbeddedServers:
         self._cleanup.close()
 
     def _own(self, started: ExitStack) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileExistsError):
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        claim(self.data_dir)
         lock = acquired(_lock(self.data_dir), GLANCE_SECONDS)
         if lock is None:
             holder = _lock(self.data_dir).read_text().strip() or "unknown"

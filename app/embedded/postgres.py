@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
+from app.embedded.ownership import claim, give, make_private
 from app.embedded.server import Server, ServerFailedError, environment
 
 USER = DATABASE = "huoma"
@@ -65,6 +66,12 @@ class PostgresServer(Server):
             _make_passable(self.directory)
             os.chown(self.directory, *owner)
         if self.data.exists():
+            if owner:
+                give(self.data, owner)
+            else:
+                claim(self.data)
+            make_private(self.data)
+            self._insist_on_version()
             # PostgreSQL refuses to start while the process id that a killed server left in these files exists: given to
             # another process, as in containers, or not reaped yet. Our lock is the better proof that it is gone.
             (self.data / "postmaster.pid").unlink(missing_ok=True)
@@ -76,6 +83,15 @@ class PostgresServer(Server):
         collation = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         self._run("initdb", "-D", str(unfinished), "-U", USER, "--auth=trust", "--no-instructions", *collation)
         unfinished.rename(self.data)
+
+    def _insist_on_version(self) -> None:
+        made_by = (self.data / "PG_VERSION").read_text().strip()
+        versions = sorted(map(str, _wheel().POSTGRES_VERSIONS))
+        if made_by not in versions:
+            raise ServerFailedError(
+                f"{self.data} was made by PostgreSQL {made_by}, and here is {' and '.join(versions)}: "
+                "install what made it, or restore a dump into an empty directory"
+            )
 
     def _command(self) -> list[str]:
         # The value is a list of paths; without the quotes a comma would end the first.

@@ -5,6 +5,7 @@ Law: a server and every process it forks hold the server's lock, so a free lock 
 
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from app.embedded import launch
 from app.embedded.locks import acquired, until
+from app.embedded.ownership import claim
 
 # sockaddr_un holds 103 bytes and a zero on macOS, 107 and a zero on Linux. Source: unix(4), unix(7).
 SOCKET_PATH_BYTES = 103
@@ -27,7 +29,10 @@ SOCKET_PATH_BYTES = 103
 PREDECESSOR_SECONDS = 30.0
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0
-LOG_TAIL_BYTES = 2000
+LOG_TAIL_BYTES = 4000
+# A file in a short directory for sockets that names the directory which it was made for.
+_OWNER = "of"
+_GRAVE = re.compile(r"FATAL|PANIC|[Ff]atal|[Bb]ad file format|Can't|Failed")
 
 
 class ServerFailedError(RuntimeError):
@@ -72,6 +77,8 @@ class Server(ABC):
         if self.pid is not None:
             return
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._owner() is None:
+            claim(self.directory)
         lock = self._lock()
         try:
             self._sockets = self._sockets or self._socket_directory()
@@ -82,7 +89,7 @@ class Server(ABC):
         until(lambda: self.pid is None or self._ready(), START_SECONDS)
         if self.pid is None or not self._ready():
             self.kill()
-            raise ServerFailedError(f"{self.name} did not start; the end of its log:\n{self._log_tail()}")
+            raise ServerFailedError(f"{self.name} did not start ({self._last_words()}); see {self.directory / 'log'}")
 
     def stop(self) -> None:
         """Stop the server in its orderly way, by force when that takes too long; harmless when it does not run."""
@@ -134,6 +141,7 @@ class Server(ABC):
         short = Path(tempfile.mkdtemp(prefix="huoma-", dir="/tmp"))
         if owner := self._owner():
             os.chown(short, *owner)
+        (short / _OWNER).write_text(str(self.directory))
         self._away.symlink_to(short)
         return short
 
@@ -144,7 +152,11 @@ class Server(ABC):
 
     def _forget_sockets(self) -> None:
         if self._away.is_symlink():
-            shutil.rmtree(self._away.readlink(), ignore_errors=True)
+            short = self._away.readlink()
+            # In a copy of a directory the link still leads to the sockets of the original, which may run.
+            with suppress(OSError):
+                if (short / _OWNER).read_text() == str(self.directory):
+                    shutil.rmtree(short, ignore_errors=True)
             self._away.unlink()
         self._sockets = None
 
@@ -169,8 +181,10 @@ class Server(ABC):
                 )
             )
 
-    def _log_tail(self) -> str:
-        return (self.directory / "log").read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+    def _last_words(self) -> str:
+        lines = (self.directory / "log").read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").splitlines()
+        grave = [line for line in lines if _GRAVE.search(line)]
+        return (grave or [line for line in lines if line.strip()] or ["it said nothing"])[-1].strip()
 
 
 def environment() -> dict[str, str]:
