@@ -148,7 +148,7 @@ def make_code(service: Service, name: str, targets: Sequence[Mapping[str, Any]],
         code = api.post("/codes", json={"name": name, "kind": "group", **fields}).raise_for_status().json()
         for start in range(0, len(targets), BATCH_ROWS):
             rows = [
-                one if "url" in one else {"payload": _group_payload(number), **one}
+                one if "url" in one else {"payload": _group_payload(number), "allow": ["qr_in_use"], **one}
                 for number, one in enumerate(targets[start : start + BATCH_ROWS], start)
             ]
             api.post(f"/codes/{code['id']}/targets/batch", json={"targets": rows}).raise_for_status()

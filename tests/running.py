@@ -164,7 +164,10 @@ def make_code(service: Service, name: str, limits: list[int], **fields: Any) -> 
     """Create a group code with one target for each limit; answer with its id and slug."""
     with service.api as api:
         code = api.post("/codes", json={"name": name, "kind": "group", **fields}).raise_for_status().json()
-        rows = [{"payload": group_payload(i), "member_limit": limit, "name": f"g{i}"} for i, limit in enumerate(limits)]
+        rows = [
+            {"payload": group_payload(i), "member_limit": limit, "name": f"g{i}", "allow": ["qr_in_use"]}
+            for i, limit in enumerate(limits)
+        ]
         for start in range(0, len(rows), 1000):
             api.post(
                 f"/codes/{code['id']}/targets/batch", json={"targets": rows[start : start + 1000]}

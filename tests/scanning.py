@@ -133,7 +133,7 @@ async def make(api: httpx.AsyncClient, workspace: WorkspaceId, *limits: int, **f
     code = (await api.post("/codes", json={"name": "poster", "kind": "group", **fields})).raise_for_status().json()
     targets = []
     for i, limit in enumerate(limits):
-        row = {"payload": group_payload(i), "member_limit": limit, "name": f"g{i}"}
+        row = {"payload": group_payload(i), "member_limit": limit, "name": f"g{i}", "allow": ["qr_in_use"]}
         target = (await api.post(f"/codes/{code['id']}/targets", json=row)).raise_for_status().json()
         targets.append(target["id"])
     return Made(workspace, code["id"], code["slug"], targets)

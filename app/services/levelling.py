@@ -51,6 +51,18 @@ async def relevel(
     return {**values, "handicap": load.handicap}
 
 
+async def level_returning(redis: Redis, edit: Edit, record: TargetRecord, now: datetime) -> dict[str, object]:
+    """Give the handicap of a target that is about to be restored: it stands no lower than the least of the others.
+
+    Raises, Cost: as `level_newcomers`.
+    """
+    if edit.code.strategy is not Strategy.BALANCE:
+        return {}
+    (load,) = await _counted(redis, edit, [load_of(record)])
+    others = await targets.loads(edit.tx, edit.code.workspace_id, edit.code.id, now)
+    return {"handicap": raised(load, least(await _counted(redis, edit, others)))}
+
+
 def load_of(record: TargetRecord) -> Load:
     """Weigh a target by the record."""
     target = record.target

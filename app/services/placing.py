@@ -1,77 +1,39 @@
-"""Put targets (子码) behind a code, change them, give them fresh QRs, and take them away."""
+"""Put targets (子码) behind a code, change them, give them fresh QRs, take them away and bring them back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
+from app.counters import counts
 from app.domain import limits
-from app.domain.code import (
-    NO_ACCOUNT,
-    AccountId,
-    CodeId,
-    CodeKind,
-    Display,
-    Origin,
-    Target,
-    TargetId,
-    TargetStatus,
-    WorkspaceId,
-)
+from app.domain.code import NO_ACCOUNT, AccountId, CodeId, CodeKind, Origin, TargetId, WorkspaceId
 from app.domain.errors import Refusal
 from app.domain.expiry import check_expiry
-from app.domain.payload import FACTS, TargetKind
-from app.domain.shifts import SaidDate, SaidShift, check_shifts
-from app.domain.workspace import Workspace
+from app.domain.placement import Allowance
 from app.qr.reader import Reader
-from app.services.editing import Edit, Editing, Versions, check_seen, new_id, not_found, open_code
-from app.services.keeping_accounts import with_shifts
-from app.services.levelling import level_newcomers, relevel
-from app.services.once import Once
-from app.services.uploading import (
-    Qr,
-    Source,
-    Taker,
-    expiry_of,
-    expiry_source,
-    lives_until,
-    name_source,
-    qr_of_text,
-    read_source,
-    where_of,
+from app.services.drafting import (
+    Prepared,
+    RenewalDraft,
+    RestorationDraft,
+    TargetDraft,
+    default_limit,
+    in_row,
+    no_picture,
+    prepare,
+    printed_name,
+    revision_of,
 )
+from app.services.editing import Edit, Editing, Versions, check_seen, not_found, open_code
+from app.services.keeping_accounts import with_shifts
+from app.services.levelling import level_newcomers, level_returning, relevel
+from app.services.once import Once
+from app.services.standing import BatchRefusal, check_account, check_new, check_qr, check_renewal, hold_accounts
+from app.services.uploading import Taker, expiry_of, expiry_source, lives_until, qr_of_text, read_source
 from app.services.viewing import TargetView, look_around, view_of
-from app.store import accounts, codes, targets, workspaces
+from app.store import codes, targets, workspaces
 from app.store.codes import CodeRecord
-from app.store.database import Writing
-from app.store.targets import Revision, TargetRecord
-
-
-@dataclass(frozen=True, slots=True)
-class TargetDraft:
-    """Hold what a marketer says about a new target; None is the kind's default."""
-
-    source: Source
-    name: str | None = None
-    member_limit: int | None = None
-    members: int = 0
-    expires_at: datetime | None = None
-    weight: int = 1
-    position: int | None = None
-    display: Display = "drawn"
-    account_id: AccountId | None = None
-    weekly: Sequence[SaidShift] = ()
-    special: Sequence[SaidDate] = ()
-
-
-class BatchRefusal(Refusal):
-    """Refuse a batch as a whole, with every row that is at fault.
-
-    Shapes: `rows` maps the row's number, from 0, to its refusal.
-    """
-
-    def __init__(self, rows: Mapping[int, Refusal]) -> None:
-        super().__init__("batch_refused", "Nothing was saved, because some rows are at fault; see errors.", "targets")
-        self.rows = dict(rows)
+from app.store.database import Reading, Writing
+from app.store.targets import TargetRecord
 
 
 class TargetEditor:
@@ -87,14 +49,14 @@ class TargetEditor:
     ) -> TargetView:
         """Add one target.
 
-        Raises: as `Editing.edit` and `read_source`; Refusal `no_targets_in_menu`, `same_qr`, `already_expired`,
-        `expires_too_late`, `no_picture`, `too_many_targets`, `unknown_account`, and as `check_shifts`.
+        Raises: as `Editing.edit` and `read_source`; Refusal `no_targets_in_menu`, `too_many_targets`, and as
+        `prepare` and `check_new`.
         """
         # Whose code it is comes first: nobody may make us decode pictures for a code that is not his.
         taker = await self._taker(workspace, code)
         qr = await read_source(self._reader, draft.source, taker, now)
         try:
-            return (await self._add([_prepare(draft, qr, taker.workspace, code, now)], now, once))[0]
+            return (await self._add([prepare(draft, qr, taker, code, now)], now, once))[0]
         except BatchRefusal as refusal:
             raise refusal.rows[0] from None
 
@@ -109,15 +71,15 @@ class TargetEditor:
         """Add all of many targets given as text, or none.
 
         Raises: as `Editing.edit`; BatchRefusal; Refusal `no_targets_in_menu`, `too_many_targets`.
-        Cost: eight statements, whatever the number of targets; beside these what `look_around` and `level_newcomers`
+        Cost: nine statements, whatever the number of targets; beside these what `look_around` and `level_newcomers`
         cost, and two where they name accounts.
         """
         taker = await self._taker(workspace, code)
-        prepared: list[_Prepared] = []
+        prepared: list[Prepared] = []
         refused: dict[int, Refusal] = {}
         for row, draft in enumerate(drafts):
             try:
-                prepared.append(_prepare(draft, qr_of_text(draft.source, taker), taker.workspace, code, now))
+                prepared.append(prepare(draft, qr_of_text(draft.source, taker), taker, code, now))
             except Refusal as refusal:
                 refused[row] = refusal
         if refused:
@@ -125,13 +87,19 @@ class TargetEditor:
         return await self._add(prepared, now, once)
 
     async def change(
-        self, workspace: WorkspaceId, target: TargetId, values: Mapping[str, object], now: datetime, seen: Versions
+        self,
+        workspace: WorkspaceId,
+        target: TargetId,
+        values: Mapping[str, object],
+        now: datetime,
+        seen: Versions,
+        allow: frozenset[Allowance] = frozenset(),
     ) -> TargetRecord:
         """Change what a marketer may change of a target; a `member_limit` or `expires_at` of None is the default again.
 
         Shapes: `weekly` and `special` are hours as `check_shifts` takes them.
-        Raises: as `Editing.edit`; Refusal `already_expired`, `expires_too_late`, `no_picture`, `unknown_account`, and
-        as `check_shifts`.
+        Raises: as `Editing.edit`; Refusal `already_expired`, `expires_too_late`, `no_picture`, and as
+        `check_account` and `check_shifts`.
         """
         values = dict(values)
         if isinstance(expires_at := values.get("expires_at"), datetime):
@@ -139,13 +107,13 @@ class TargetEditor:
         offered = AccountId(str(values.get("account_id") or NO_ACCOUNT))
 
         async def lock(tx: Writing) -> CodeRecord | None:
-            await _hold_accounts(tx, workspace, [offered])
+            await hold_accounts(tx, workspace, [offered])
             return await codes.lock_of_target(tx, workspace, target)
 
         async with self._editing.edit(lock, now) as edit:
             record = await self._locked(edit, target, seen)
-            if offered and not await accounts.find_some(edit.tx, workspace, [offered]):
-                raise unknown_account()
+            if offered:
+                await check_account(edit, offered, record.target.kind, allow)
             values = with_shifts(record.target, values)
             dies_at, origin, pictured = await targets.find_revision(edit.tx, record)
             if values.get("display") == "original" and not pictured:
@@ -165,43 +133,94 @@ class TargetEditor:
         self,
         workspace: WorkspaceId,
         target: TargetId,
-        source: Source,
-        expires_at: datetime | None,
+        draft: RenewalDraft,
         now: datetime,
         seen: Versions,
     ) -> TargetRecord:
         """Give a target a fresh QR: a new revision and a new life; its places and its visitors stay.
 
-        Raises: as `Editing.edit` and `read_source`; Refusal `same_qr`, `other_kind`, `already_expired`,
-        `expires_too_late`, `no_picture`.
+        Raises: as `Editing.edit`, `read_source`, `check_renewal` and `lives_until`.
         """
         async with self._editing.database.reading() as connection:
             record = await targets.find(connection, workspace, target)
             if record is None:
                 raise not_found()
         taker = await self._taker(workspace, record.code_id)
-        qr = await read_source(self._reader, source, taker, now)
+        qr = await read_source(self._reader, draft.source, taker, now)
         dies_at = expiry_of(qr, taker.workspace, now)
-        ends = lives_until(expires_at, qr, dies_at, now)
+        ends = lives_until(draft.expires_at, qr, dies_at, now)
         async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
             record = await self._locked(edit, target, seen)
-            _check_renewal(record.target, qr)
-            if await targets.payloads_there(edit.tx, workspace, edit.code.id, [qr.payload]):
-                raise same_qr(edit.code.kind, where_of(qr))
+            await check_renewal(edit, record, qr, draft.allow)
             number = record.target.revision + 1
-            await targets.insert_revision(edit.tx, workspace, _revision(target, number, qr, dies_at, now))
-            origin = expiry_source(expires_at, qr, ends)
-            values = {"payload": qr.payload, "revision": number, "expires_at": ends, "expires_at_source": origin}
+            await targets.insert_revision(edit.tx, workspace, revision_of(target, number, qr, dies_at, now))
+            values = {
+                "payload": qr.payload,
+                "revision": number,
+                "expires_at": ends,
+                "expires_at_source": expiry_source(draft.expires_at, qr, ends),
+                # A picture that cannot be read, or a text, leaves open which group it is.
+                "printed_name": printed_name(qr) or record.printed_name,
+            }
+            if values["printed_name"] != record.printed_name and record.name_source is Origin.PRINTED:
+                # The group was renamed: the name that was read from its picture follows.
+                values["name"] = qr.name
             return _kept(await targets.update(edit.tx, record, now, values))
 
     async def remove(self, workspace: WorkspaceId, target: TargetId, now: datetime, seen: Versions) -> None:
-        """Take a target away for good; who has a place in it is given another at the next scan.
+        """Take a target away until it is restored; who has a place in it is given another at the next scan.
 
         Raises: as `Editing.edit`.
         """
         async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
             record = await self._locked(edit, target, seen)
             await targets.update(edit.tx, record, now, {"removed_at": now})
+
+    async def restore(
+        self, workspace: WorkspaceId, target: TargetId, draft: RestorationDraft, now: datetime, once: Once[TargetView]
+    ) -> TargetView:
+        """Bring a removed target back as it was: its places, its visitors and its QRs. One that is there stays so.
+
+        What it counts was never thrown away: the counters and the record keep it by target, removed or not.
+        Raises: as `Editing.edit`; Refusal `not_found`, `too_many_targets`, and as `check_qr` and `check_account`.
+        """
+        async with self._editing.database.reading() as connection:
+            record = await targets.find(connection, workspace, target, removed=True)
+            if record is None:
+                raise not_found()
+            if record.removed_at is None:
+                return await self._view(connection, record, now)
+        offered = record.target.account if draft.account is None else draft.account
+
+        async def lock(tx: Writing) -> CodeRecord | None:
+            await hold_accounts(tx, workspace, [offered])
+            return await codes.lock_of_target(tx, workspace, target, removed=True)
+
+        async with self._editing.edit(lock, now, once=once) as edit:
+            record = await targets.find(edit.tx, workspace, target, removed=True)
+            assert record is not None
+            if record.removed_at is not None:
+                record = await self._restored(edit, record, replace(draft, account=offered), now)
+            view = await self._view(edit.tx, record, now)
+            await once.keep(edit.tx, view)
+        return view
+
+    async def _restored(self, edit: Edit, record: TargetRecord, draft: RestorationDraft, now: datetime) -> TargetRecord:
+        offered, target = draft.account or NO_ACCOUNT, record.target
+        row = await targets.measure(edit.tx, edit.code.workspace_id, edit.code.id)
+        if row.count >= limits.TARGETS_PER_CODE:
+            raise too_many_targets()
+        if offered:
+            await check_account(edit, offered, target.kind, draft.allow)
+        await check_qr(edit, replace(target, account=offered), target.payload, None, draft.allow)
+        values = await level_returning(self._editing.redis, edit, record, now)
+        values |= {"removed_at": None, "account_id": offered or None}
+        return _kept(await targets.update(edit.tx, record, now, values))
+
+    async def _view(self, connection: Reading | Writing, record: TargetRecord, now: datetime) -> TargetView:
+        redis = self._editing.redis
+        places = await counts.read(redis, record.workspace_id, record.code_id, [record.target.id])
+        return view_of(record, places.get(record.target.id), await look_around(connection, redis, [record], now))
 
     async def _taker(self, workspace: WorkspaceId, code: CodeId) -> Taker:
         async with self._editing.database.reading() as connection:
@@ -217,25 +236,20 @@ class TargetEditor:
         check_seen(record.version, seen)
         return record
 
-    async def _add(
-        self, prepared: "Sequence[_Prepared]", now: datetime, once: Once[list[TargetView]]
-    ) -> list[TargetView]:
+    async def _add(self, prepared: Sequence[Prepared], now: datetime, once: Once[list[TargetView]]) -> list[TargetView]:
         workspace, code = prepared[0].record.workspace_id, prepared[0].record.code_id
         offered = [one.record.target.account for one in prepared]
 
         async def lock(tx: Writing) -> CodeRecord | None:
-            await _hold_accounts(tx, workspace, offered)
+            await hold_accounts(tx, workspace, offered)
             return await codes.lock(tx, workspace, code)
 
         async with self._editing.edit(lock, now, once=once) as edit:
             row = await targets.measure(edit.tx, workspace, code)
             if row.count + len(prepared) > limits.TARGETS_PER_CODE:
-                raise Refusal("too_many_targets", f"A code has at most {limits.TARGETS_PER_CODE} targets.")
-            await _check_accounts(edit.tx, workspace, offered)
-            payloads = [one.revision.payload for one in prepared]
-            there = await targets.payloads_there(edit.tx, workspace, code, payloads)
-            _check_fresh(payloads, there, edit.code.kind)
-            records = _in_row([one.record for one in prepared], row)
+                raise too_many_targets()
+            await check_new(edit, prepared)
+            records = in_row([one.record for one in prepared], row)
             records = await level_newcomers(self._editing.redis, edit, records, now)
             await targets.insert(edit.tx, records, [one.revision for one in prepared])
             around = await look_around(edit.tx, self._editing.redis, records, now)
@@ -245,120 +259,9 @@ class TargetEditor:
         return views
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    record: TargetRecord
-    revision: Revision
-
-
-def default_limit(kind: TargetKind, workspace: Workspace) -> int:
-    """Give the places a target of a kind has when nobody says otherwise."""
-    return limits.UNLIMITED if FACTS[kind].member_limit is None else workspace.defaults.member_limit
-
-
-def same_qr(kind: CodeKind, where: str | None = None) -> Refusal:
-    """Refuse a QR that is there already: it would not be fresh."""
-    if kind is CodeKind.LINK:
-        return Refusal(
-            "same_qr", "This very link is there already; to have it given more often, raise its weight.", where
-        )
-    return Refusal(
-        "same_qr", "This very QR code is there already; open the group's QR page again and upload the new one.", where
-    )
-
-
-def no_picture() -> Refusal:
-    """Refuse to show the original of a QR that came as text."""
-    return Refusal("no_picture", "This QR code did not come as a picture, so it can only be drawn.", "display")
-
-
-def unknown_account() -> Refusal:
-    """Refuse an account that is not there, was removed, or is another workspace's, in the same words."""
-    return Refusal("unknown_account", "There is no such account in this workspace.", "account_id")
-
-
-def _prepare(draft: TargetDraft, qr: Qr, workspace: Workspace, code: CodeId, now: datetime) -> _Prepared:
-    dies_at = expiry_of(qr, workspace, now)
-    ends = lives_until(draft.expires_at, qr, dies_at, now)
-    if draft.display == "original" and qr.picture is None:
-        raise no_picture()
-    target = Target(
-        id=TargetId(new_id(now)),
-        name=draft.name or qr.name or "",
-        kind=qr.kind,
-        payload=qr.payload,
-        status=TargetStatus.LIVE,
-        member_limit=default_limit(qr.kind, workspace) if draft.member_limit is None else draft.member_limit,
-        weight=draft.weight,
-        expires_at=ends,
-        display=draft.display,
-        account=draft.account_id or NO_ACCOUNT,
-        shifts=check_shifts(draft.weekly, draft.special),
-    )
-    record = TargetRecord(
-        target=target,
-        workspace_id=workspace.id,
-        code_id=code,
-        position=-1 if draft.position is None else draft.position,
-        version=1,
-        created_at=now,
-        updated_at=now,
-        members=draft.members,
-        name_source=name_source(draft.name, qr),
-        expires_at_source=expiry_source(draft.expires_at, qr, ends),
-    )
-    return _Prepared(record, _revision(target.id, 1, qr, dies_at, now))
-
-
-def _revision(target: TargetId, number: int, qr: Qr, dies_at: datetime | None, now: datetime) -> Revision:
-    source = expiry_source(None, qr, dies_at)
-    return Revision(target, number, qr.payload, dies_at, qr.picture, qr.picture_media_type, now, source)
-
-
-def _in_row(records: Sequence[TargetRecord], row: targets.Row) -> list[TargetRecord]:
-    """Put targets without a place of their own at the end of the row, and give those without a name a number."""
-    placed, last = [], row.last_position
-    for number, record in enumerate(records, row.count + 1):
-        named = replace(record.target, name=record.target.name or f"#{number}")
-        position = record.position if record.position >= 0 else last + limits.POSITION_STEP
-        last = max(last, position)
-        placed.append(replace(record, target=named, position=position))
-    return placed
-
-
-async def _hold_accounts(tx: Writing, workspace: WorkspaceId, offered: Sequence[AccountId]) -> None:
-    """Hold the accounts that targets are about to offer, before their code is locked.
-
-    Who edits an account locks it first and its codes then: the other way round, both could wait for each other.
-    """
-    if wanted := set(offered) - {NO_ACCOUNT}:
-        await accounts.lock_shared(tx, workspace, sorted(wanted))
-
-
-async def _check_accounts(tx: Writing, workspace: WorkspaceId, offered: Sequence[AccountId]) -> None:
-    """Insist that accounts, one a row, are there. Raises: BatchRefusal."""
-    if wanted := set(offered) - {NO_ACCOUNT}:
-        missing = wanted - (await accounts.find_some(tx, workspace, sorted(wanted))).keys()
-        if missing:
-            raise BatchRefusal({row: unknown_account() for row, one in enumerate(offered) if one in missing})
-
-
-def _check_fresh(payloads: Sequence[str], there: frozenset[str], kind: CodeKind) -> None:
-    seen = set(there)
-    refused = {}
-    for row, payload in enumerate(payloads):
-        if payload in seen:
-            refused[row] = same_qr(kind)
-        seen.add(payload)
-    if refused:
-        raise BatchRefusal(refused)
-
-
-def _check_renewal(target: Target, qr: Qr) -> None:
-    if qr.kind is not target.kind:
-        raise Refusal("other_kind", f"This target is a {target.kind} and stays one; add a new target instead.")
-    if target.display == "original" and qr.picture is None:
-        raise no_picture()
+def too_many_targets() -> Refusal:
+    """Refuse a target that would be one too many."""
+    return Refusal("too_many_targets", f"A code has at most {limits.TARGETS_PER_CODE} targets.")
 
 
 def _kept(record: TargetRecord | None) -> TargetRecord:

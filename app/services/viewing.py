@@ -108,16 +108,23 @@ class Viewer:
             return (await self._views(connection, [record], now))[0]
 
     async def targets(
-        self, workspace: WorkspaceId, code: CodeId, after: tuple[int, TargetId] | None, size: int, now: datetime
+        self,
+        workspace: WorkspaceId,
+        code: CodeId,
+        after: tuple[int, TargetId] | None,
+        size: int,
+        now: datetime,
+        *,
+        removed: bool = False,
     ) -> list[TargetView]:
-        """Show some targets of one code, in the order in which they fill.
+        """Show some targets of one code, in the order in which they fill; with `removed`, those that were removed.
 
         Raises: Refusal `not_found`; StoreAway.
         """
         async with self._database.reading() as connection:
             if await codes.find(connection, workspace, code) is None:
                 raise not_found()
-            records = await targets.page(connection, workspace, code, after, size)
+            records = await targets.page(connection, workspace, code, after, size, removed=removed)
             return await self._views(connection, records, now)
 
     async def views(self, records: Sequence[TargetRecord], now: datetime) -> list[TargetView]:

@@ -61,6 +61,12 @@ async def find_some(
     return {AccountId(row.id): read_account(row, Shifts.read(row.shifts)) for row in rows}
 
 
+async def kinds_of(tx: Writing, workspace: WorkspaceId, wanted: Sequence[AccountId]) -> dict[AccountId, AccountKind]:
+    """Read the kinds of some accounts of a workspace; one that was removed or is another's is left out."""
+    query = _there(workspace).where(accounts.c.id.in_(wanted)).with_only_columns(accounts.c.id, accounts.c.kind)
+    return {AccountId(row.id): AccountKind(row.kind) for row in await tx.execute(query)}
+
+
 async def page(connection: Reading, workspace: WorkspaceId, before: AccountId | None, size: int) -> list[AccountRecord]:
     """Read a page of a workspace's accounts, newest first."""
     query = _there(workspace)

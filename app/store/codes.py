@@ -71,13 +71,12 @@ async def lock(tx: Writing, workspace: WorkspaceId, code: CodeId) -> CodeRecord 
     return None if row is None else _record(row)
 
 
-async def lock_of_target(tx: Writing, workspace: WorkspaceId, target: TargetId) -> CodeRecord | None:
-    """Lock the code that a target is part of."""
-    code = await tx.scalar(
-        sa.select(targets.c.code_id).where(
-            targets.c.workspace_id == workspace, targets.c.id == target, targets.c.removed_at.is_(None)
-        )
-    )
+async def lock_of_target(
+    tx: Writing, workspace: WorkspaceId, target: TargetId, *, removed: bool = False
+) -> CodeRecord | None:
+    """Lock the code that a target is part of; with `removed`, also of one that was removed."""
+    query = sa.select(targets.c.code_id).where(targets.c.workspace_id == workspace, targets.c.id == target)
+    code = await tx.scalar(query if removed else query.where(targets.c.removed_at.is_(None)))
     return None if code is None else await lock(tx, workspace, CodeId(code))
 
 

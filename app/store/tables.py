@@ -186,6 +186,8 @@ targets = sa.Table(
     # Null in rows that an older version wrote, and where there is no expiry.
     sa.Column("name_source", sa.Text),
     sa.Column("expires_at_source", sa.Text),
+    # What the picture of the present QR prints, as `group_key` spells it. Null where it is unknown.
+    sa.Column("printed_name", sa.Text),
     sa.Column("account_id", sa.Text, sa.ForeignKey("accounts.id")),
     sa.Column("shifts", pg.JSONB(none_as_null=True)),
     # Places that `balance` counts beside those taken.
@@ -200,6 +202,11 @@ targets = sa.Table(
     sa.Index(None, "code_id", "position", "id"),
     # Asked with every upload: is this very QR there already?
     sa.Index(None, "code_id", "payload", postgresql_where=sa.text("removed_at is null")),
+    # Is it in another code, or is this group there under another QR?
+    sa.Index(None, "workspace_id", "payload", postgresql_where=sa.text("removed_at is null and kind <> 'link'")),
+    sa.Index(
+        None, "code_id", "printed_name", postgresql_where=sa.text("printed_name is not null and removed_at is null")
+    ),
     sa.Index(None, "workspace_id", "id"),
     sa.Index(None, "account_id", postgresql_where=sa.text("account_id is not null and removed_at is null")),
 )

@@ -20,6 +20,7 @@ class TargetRecord:
     """Hold a target as its marketer set it up, with what the record has counted; `version` grows with every edit.
 
     Shapes: the sources are None where an older version wrote the row, `expires_at_source` also without an expiry.
+    `printed_name` is what the picture of its QR prints, as `group_key` spells it; None where that is unknown.
     """
 
     target: Target
@@ -34,6 +35,8 @@ class TargetRecord:
     seen: int = 0
     name_source: Origin | None = None
     expires_at_source: Origin | None = None
+    printed_name: str | None = None
+    removed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +95,32 @@ async def insert_revision(tx: Writing, workspace: WorkspaceId, revision: Revisio
     await tx.execute(sa.insert(qr_revisions), [_revision_values(workspace, revision)])
 
 
-async def find(connection: Reading | Writing, workspace: WorkspaceId, target: TargetId) -> TargetRecord | None:
-    """Read one target of a workspace, unless it was removed."""
+async def find(
+    connection: Reading | Writing, workspace: WorkspaceId, target: TargetId, *, removed: bool = False
+) -> TargetRecord | None:
+    """Read one target of a workspace; one that was removed only with `removed`."""
     query = (
         sa.select(*_COLUMNS)
         .select_from(_WITH_TOTALS)
-        .where(targets.c.workspace_id == workspace, targets.c.id == target, targets.c.removed_at.is_(None))
+        .where(targets.c.workspace_id == workspace, targets.c.id == target)
     )
+    if not removed:
+        query = query.where(targets.c.removed_at.is_(None))
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _record(row)
 
 
 async def page(
-    connection: Reading, workspace: WorkspaceId, code: CodeId, after: tuple[int, TargetId] | None, size: int
+    connection: Reading,
+    workspace: WorkspaceId,
+    code: CodeId,
+    after: tuple[int, TargetId] | None,
+    size: int,
+    *,
+    removed: bool = False,
 ) -> list[TargetRecord]:
-    """Read a page of a code's targets, in the order in which they fill."""
-    query = sa.select(*_COLUMNS).select_from(_WITH_TOTALS).where(*_of_code(workspace, code))
+    """Read a page of a code's targets, in the order in which they fill; with `removed`, of those that were removed."""
+    query = sa.select(*_COLUMNS).select_from(_WITH_TOTALS).where(*_of_code(workspace, code, removed=removed))
     if after is not None:
         query = query.where(sa.tuple_(targets.c.position, targets.c.id) > sa.tuple_(*map(sa.literal, after)))
     rows = await connection.execute(query.order_by(targets.c.position, targets.c.id).limit(size))
@@ -164,8 +177,9 @@ async def update(tx: Writing, record: TargetRecord, now: datetime, values: Mappi
     return await find(tx, record.workspace_id, record.target.id)
 
 
-def _of_code(workspace: WorkspaceId, code: CodeId) -> tuple[sa.ColumnElement[bool], ...]:
-    return (targets.c.workspace_id == workspace, targets.c.code_id == code, targets.c.removed_at.is_(None))
+def _of_code(workspace: WorkspaceId, code: CodeId, *, removed: bool = False) -> tuple[sa.ColumnElement[bool], ...]:
+    there = targets.c.removed_at.is_not(None) if removed else targets.c.removed_at.is_(None)
+    return (targets.c.workspace_id == workspace, targets.c.code_id == code, there)
 
 
 def _values(record: TargetRecord) -> dict[str, object]:
@@ -186,6 +200,7 @@ def _values(record: TargetRecord) -> dict[str, object]:
         "expires_at": target.expires_at,
         "name_source": record.name_source,
         "expires_at_source": record.expires_at_source,
+        "printed_name": record.printed_name,
         "account_id": target.account or None,
         "shifts": target.shifts.spell(),
         "handicap": target.handicap,
@@ -243,6 +258,8 @@ def _record(row: sa.Row[Any]) -> TargetRecord:
         seen=row.seen,
         name_source=_origin(row.name_source),
         expires_at_source=_origin(row.expires_at_source),
+        printed_name=row.printed_name,
+        removed_at=row.removed_at,
     )
 
 

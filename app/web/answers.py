@@ -30,7 +30,7 @@ class TargetOut(BaseModel):
         id=ID, code_id=ID, name="1群", kind="wechat_group", status="live", state="live", member_limit=200, members=12,
         held=1, seen=30, taken=43, counts="live", weight=1, position=1024, expires_at="2026-11-28T01:00:00Z",
         display="drawn", payload=PAYLOAD, account_id=None, shifts=[], special_dates=[], revision=1, version=1,
-        created_at=WHEN, updated_at=WHEN, name_source="given", expires_at_source="printed",
+        created_at=WHEN, updated_at=WHEN, removed_at=None, name_source="given", expires_at_source="printed",
     )  # fmt: skip
 
     id: str
@@ -65,6 +65,7 @@ class TargetOut(BaseModel):
     version: int
     created_at: datetime
     updated_at: datetime
+    removed_at: datetime | None = Field(description="A target that was removed can be restored.")
 
     @classmethod
     def of(cls, view: TargetView, now: datetime) -> "TargetOut":
@@ -98,6 +99,7 @@ class TargetOut(BaseModel):
             version=record.version,
             created_at=record.created_at,
             updated_at=record.updated_at,
+            removed_at=record.removed_at,
         )
 
 
@@ -205,12 +207,22 @@ class KeyPage(Page[KeyOut]):
     """One page of keys, newest first."""
 
 
+class ThereOut(BaseModel):
+    """The target that is in the way, and its code."""
+
+    code_id: str
+    code_name: str
+    target_id: str
+    target_name: str
+
+
 class FieldProblem(BaseModel):
     """One field or row at fault."""
 
     where: str | None
     code: str
     detail: str
+    there: ThereOut | None = None
 
 
 class Problem(BaseModel):
@@ -227,4 +239,7 @@ class Problem(BaseModel):
     detail: str
     code: str
     where: str | None
+    there: ThereOut | None = Field(
+        default=None, description="What is in the way: `qr_in_use`, `same_group`, `other_group`."
+    )
     errors: list[FieldProblem] | None = None

@@ -5,6 +5,7 @@ The only file that knows which refusal has which status.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,8 +16,9 @@ from starlette.exceptions import HTTPException
 
 from app.domain import ids
 from app.domain.errors import CountersAway, Refusal, StoreAway
+from app.domain.placement import TakenRefusal
 from app.services.once import Answered
-from app.services.placing import BatchRefusal
+from app.services.standing import BatchRefusal
 from app.telemetry import say
 
 STATUS: Final[Mapping[str, int]] = {
@@ -29,6 +31,9 @@ STATUS: Final[Mapping[str, int]] = {
     "account_in_use": 409,
     "idempotency_key_in_use": 409,
     "last_admin_key": 409,
+    "other_group": 409,
+    "qr_in_use": 409,
+    "same_group": 409,
     "same_qr": 409,
     "slug_taken": 409,
     "too_many_channels": 409,
@@ -122,6 +127,7 @@ def problem(
     where: str | None = None,
     errors: Sequence[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> ProblemResponse:
     """Describe one problem; `errors` names every field or row at fault, if there may be more than one."""
     status = STATUS[code]
@@ -132,6 +138,7 @@ def problem(
         "detail": detail,
         "code": code,
         "where": where,
+        **(more or {}),
     }
     if errors:
         body["errors"] = list(errors)
@@ -148,10 +155,16 @@ def refusal_problem(refusal: Refusal) -> ProblemResponse:
     errors = []
     if isinstance(refusal, BatchRefusal):
         errors = [
-            {"where": _row(row, one.where), "code": one.code, "detail": one.detail}
+            {"where": _row(row, one.where), "code": one.code, "detail": one.detail, **_there(one)}
             for row, one in list(refusal.rows.items())[:_ERRORS_SHOWN]
         ]
-    return problem(refusal.code, refusal.detail, refusal.where, errors)
+    return problem(refusal.code, refusal.detail, refusal.where, errors, more=_there(refusal))
+
+
+def _there(refusal: Refusal) -> dict[str, Any]:
+    """Name what is in the way; an extension member of RFC 9457."""
+    there = refusal.there if isinstance(refusal, TakenRefusal) else None
+    return {} if there is None else {"there": asdict(there)}
 
 
 def away_problem(error: CountersAway | StoreAway) -> ProblemResponse:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from app.domain import ids, limits
+from app.domain.placement import Allowance
 
 # Overrides of writing direction: a name that holds one is read as another name.
 _DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -83,6 +84,12 @@ AskedInstant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation"),
 ]
 
+Allowed = Annotated[
+    list[Allowance],
+    Field(
+        max_length=len(Allowance), description="Refusals that you override, by their code.", examples=[["other_kind"]]
+    ),
+]
 Flag = Annotated[bool, Field(strict=True)]
 HoldSeconds = Annotated[int, Field(strict=True, ge=limits.HOLD_SECONDS_MIN, le=limits.HOLD_SECONDS_MAX)]
 StickyDays = Annotated[int, Field(strict=True, ge=0, le=limits.STICKY_DAYS_MAX)]

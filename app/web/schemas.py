@@ -7,12 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.domain import limits
-from app.domain.code import Display, TargetStatus
+from app.domain.code import NO_ACCOUNT, AccountId, Display, TargetStatus
 from app.domain.workspace import Scope
-from app.services.placing import TargetDraft
+from app.services.drafting import RenewalDraft, RestorationDraft, TargetDraft
 from app.services.uploading import Source
 from app.web.fields import (
     Adds,
+    Allowed,
     Chosen,
     Id,
     Instant,
@@ -28,6 +29,9 @@ from app.web.hours import SpecialDates, Weekly, said_dates, said_shifts
 
 # Never seen: what a change leaves out is not among its values.
 UNSET: Final[Any] = None
+
+# What is said to a change, and is no part of it.
+_WORDS: Final = {"allow"}
 
 PAYLOAD: Final = "https://weixin.qq.com/g/AwYAA575yx8xm5MslfY5ubiheyEd7P4zDL_ak6J0kGODKdinZnLXicaBAg8WY1jz"
 
@@ -53,13 +57,13 @@ class Change(BaseModel):
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
-        if not self.model_fields_set:
+        if not self.model_fields_set - _WORDS:
             raise PydanticCustomError("nothing_to_change", "Name at least one field to change")
         return self
 
     def values(self) -> dict[str, Any]:
         """Give the fields that were sent."""
-        return self.model_dump(exclude_unset=True)
+        return self.model_dump(exclude_unset=True, exclude=_WORDS)
 
 
 class HoursChange(Change):
@@ -91,11 +95,12 @@ class TargetFields(BaseModel):
     position: Position | None = Field(default=None, description="Smaller fills first; the end when left out.")
     display: Display = "drawn"
     account_id: Id | None = Field(default=None, description="The account that is added: its cap and hours count.")
+    allow: Allowed = []
 
     def draft(self, source: Source) -> TargetDraft:
         """Say the same in the words of the services."""
-        plain = self.model_dump(include=set(TargetFields.model_fields))
-        return TargetDraft(source=source, **plain)
+        plain = self.model_dump(include=set(TargetFields.model_fields) - {"allow"})
+        return TargetDraft(source=source, **plain, allow=frozenset(self.allow))
 
 
 class QrText(BaseModel):
@@ -143,6 +148,11 @@ class FreshPicture(BaseModel):
     model_config = example(expires_at="2026-11-28T02:00:00Z")
 
     expires_at: Instant | None = Field(default=None, description="What the QR itself says when left out.")
+    allow: Allowed = []
+
+    def draft(self, source: Source) -> RenewalDraft:
+        """Say the same in the words of the services."""
+        return RenewalDraft(source, self.expires_at, frozenset(self.allow))
 
 
 class FreshQr(FreshPicture, QrText):
@@ -164,6 +174,23 @@ class TargetChange(HoursChange):
     position: Position = Field(default=UNSET)
     display: Display = Field(default=UNSET)
     account_id: Id | None = Field(default=UNSET, description="null is none.")
+    allow: Allowed = []
+
+
+class Restoration(BaseModel):
+    """What may be said about a target that is restored."""
+
+    model_config = example(allow=["qr_in_use"])
+
+    account_id: Id | None = Field(
+        default=UNSET, description="The account to offer from now on; null is none. The one before when left out."
+    )
+    allow: Allowed = []
+
+    def draft(self) -> RestorationDraft:
+        """Say the same in the words of the services."""
+        account = AccountId(self.account_id or NO_ACCOUNT) if "account_id" in self.model_fields_set else None
+        return RestorationDraft(account, frozenset(self.allow))
 
 
 class HeadCount(BaseModel):

@@ -55,6 +55,10 @@ async def _split(form: FormData) -> tuple[bytes, dict[str, Any]]:
     said: dict[str, Any] = {}
     image = form.get("image")
     for name, value in items:
+        if name == "allow" and isinstance(value, str):
+            # A list in JSON: in a form, several of it, or words with commas between them.
+            said.setdefault(name, []).extend(filter(None, map(str.strip, value.split(","))))
+            continue
         if name in said:
             raise _invalid(name, "repeated", "Field given more than once")
         if isinstance(value, UploadFile) != (name == "image"):

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from app.domain import ids
 from app.domain.code import TargetId
@@ -19,6 +20,7 @@ from app.web.schemas import (
     HeadCount,
     NewTarget,
     NewTargets,
+    Restoration,
     TargetChange,
     TargetFields,
 )
@@ -26,12 +28,15 @@ from app.web.schemas import (
 router = APIRouter(tags=["targets"])
 _REFUSALS = ("not_found", "closed", "same_qr", "already_expired", "expires_too_late", "body", "counters_away")
 
+_AS_IT_WAS = Restoration()
+_NEW_REFUSALS = ("other_kind", "qr_in_use", "too_many_targets", "unknown_account")
+
 
 @router.post(
     "/codes/{code_id}/targets",
     status_code=201,
     summary="Add a target",
-    responses=problems(*_REFUSALS, *UPLOAD_REFUSALS, "too_many_targets", "unknown_account", "hours", "idempotency"),
+    responses=problems(*_REFUSALS, *UPLOAD_REFUSALS, *_NEW_REFUSALS, "same_group", "hours", "idempotency"),
     openapi_extra=takes_upload("NewTargetPicture", "NewTarget"),
 )
 async def add_target(
@@ -58,7 +63,7 @@ async def add_target(
     "/codes/{code_id}/targets/batch",
     status_code=201,
     summary="Add up to 1,000 targets",
-    responses=problems(*_REFUSALS, *TEXT_REFUSALS, "batch_refused", "too_many_targets", "idempotency"),
+    responses=problems(*_REFUSALS, *TEXT_REFUSALS, *_NEW_REFUSALS, "batch_refused", "idempotency"),
 )
 async def add_targets(
     code_id: CodePath, body: NewTargets, context: Context, caller: Writing, ask: Repeating
@@ -80,12 +85,19 @@ async def add_targets(
     summary="List the targets of a code",
     responses=problems("not_found", "bad_cursor", "invalid"),
 )
-async def list_targets(code_id: CodePath, context: Context, caller: Reading, cut: Cutting) -> TargetPage:
+async def list_targets(
+    code_id: CodePath,
+    context: Context,
+    caller: Reading,
+    cut: Cutting,
+    *,
+    removed: Annotated[bool, Query(description="List those that were removed instead.", examples=[False])] = False,
+) -> TargetPage:
     """List targets in the order in which they fill, each as a scan would find it now."""
     spelt = cut.after(rf"([0-9]{{1,18}})\.({ids.PATTERN[1:-1]})")
     after = (int(spelt[1]), TargetId(spelt[2])) if spelt else None
     now = context.clock()
-    found = await context.viewer.targets(caller.workspace, code_id, after, cut.size + 1, now)
+    found = await context.viewer.targets(caller.workspace, code_id, after, cut.size + 1, now, removed=removed)
     page, following = cut.pages(found, lambda view: f"{view.record.position}.{view.record.target.id}")
     return TargetPage(items=[TargetOut.of(view, now) for view in page], next=following)
 
@@ -100,7 +112,9 @@ async def get_target(target_id: TargetPath, context: Context, caller: Reading, r
 @router.patch(
     "/targets/{target_id}",
     summary="Change a target",
-    responses=problems(*(set(_REFUSALS) - {"same_qr"}), "no_picture", "unknown_account", "hours", "changed_meanwhile"),
+    responses=problems(
+        *(set(_REFUSALS) - {"same_qr"}), "no_picture", "unknown_account", "other_kind", "hours", "changed_meanwhile"
+    ),
 )
 async def change_target(
     target_id: TargetPath, body: TargetChange, context: Context, caller: Writing, seen: IfMatch, response: Response
@@ -111,7 +125,7 @@ async def change_target(
     another weight leaves it where it stood: it is not given everybody until it has caught up.
     """
     now = context.clock()
-    record = await context.targets.change(caller.workspace, target_id, body.values(), now, seen)
+    record = await context.targets.change(caller.workspace, target_id, body.values(), now, seen, frozenset(body.allow))
     return _shown((await context.viewer.views([record], now))[0], now, response)
 
 
@@ -122,14 +136,44 @@ async def change_target(
     responses=problems("not_found", "closed", "changed_meanwhile", "counters_away"),
 )
 async def remove_target(target_id: TargetPath, context: Context, caller: Writing, seen: IfMatch) -> None:
-    """Remove a target for good. Who has a place in it is given another at the next scan."""
+    """Remove a target. Who has a place in it is given another at the next scan; it can be restored."""
     await context.targets.remove(caller.workspace, target_id, context.clock(), seen)
+
+
+@router.post(
+    "/targets/{target_id}/restore",
+    summary="Restore a removed target",
+    responses=problems(
+        "not_found", "closed", "same_qr", "qr_in_use", "other_kind", "too_many_targets", "unknown_account", "body",
+        "counters_away", "idempotency",
+    ),
+)  # fmt: skip
+async def restore_target(
+    target_id: TargetPath,
+    context: Context,
+    caller: Writing,
+    ask: Repeating,
+    response: Response,
+    body: Annotated[Restoration, Body()] = _AS_IT_WAS,
+) -> TargetOut:
+    """Bring a removed target back: its places, its visitors and its QRs are as they were, and an expiry is kept, too.
+
+    A target that is there is answered as it is. Refused while its QR stands elsewhere, unless `allow` says so. When the
+    account that it offered was removed, name another, or null for none.
+    """
+    now = context.clock()
+    once: Once[TargetView] = await ask.once(
+        body.model_dump(mode="json", exclude_unset=True),
+        lambda view: TargetOut.of(view, now).model_dump(mode="json"),
+        200,
+    )
+    return _shown(await context.targets.restore(caller.workspace, target_id, body.draft(), now, once), now, response)
 
 
 @router.put(
     "/targets/{target_id}/qr",
     summary="Give a target a fresh QR",
-    responses=problems(*_REFUSALS, *UPLOAD_REFUSALS, "other_kind", "changed_meanwhile"),
+    responses=problems(*_REFUSALS, *UPLOAD_REFUSALS, "other_group", "other_kind", "qr_in_use", "changed_meanwhile"),
     openapi_extra=takes_upload("FreshQrPicture", "FreshQr"),
 )
 async def renew_target(
@@ -138,7 +182,7 @@ async def renew_target(
     """Replace the QR or the URL of a target: a new revision with a new life. Its places and its visitors stay."""
     said, source = await read_upload(request, FreshPicture, FreshQr)
     now = context.clock()
-    record = await context.targets.renew(caller.workspace, target_id, source, said.expires_at, now, seen)
+    record = await context.targets.renew(caller.workspace, target_id, said.draft(source), now, seen)
     return _shown((await context.viewer.views([record], now))[0], now, response)
 
 

@@ -15,16 +15,23 @@ def payload() -> str:
     return f"https://weixin.qq.com/g/AwYAA{secrets.token_hex(24)}"
 
 
+def contact() -> str:
+    """Make the text of a personal WeChat QR that nobody else has."""
+    return f"https://u.wechat.com/M{secrets.token_hex(11)}"
+
+
 async def make_code(api: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
     return done(await api.post("/codes", json={"name": "群活码"} | fields), 201)
 
 
 async def make_target(api: httpx.AsyncClient, code: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return done(await api.post(f"/codes/{code['id']}/targets", json={"payload": payload()} | fields), 201)
+    """Make a target with a QR that suits the kind of its code."""
+    qr = contact() if code.get("kind") == "staff" else payload()
+    return done(await api.post(f"/codes/{code['id']}/targets", json={"payload": qr} | fields), 201)
 
 
 async def make_account(api: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
-    return done(await api.post("/accounts", json={"name": "小春", "kind": "wecom"} | fields), 201)
+    return done(await api.post("/accounts", json={"name": "小春", "kind": "wechat"} | fields), 201)
 
 
 def done(response: httpx.Response, status: int = 200) -> dict[str, Any]:

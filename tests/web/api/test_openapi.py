@@ -66,6 +66,7 @@ def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[s
         "GET /api/v1/targets/{target_id}",
         "PATCH /api/v1/targets/{target_id}",
         "DELETE /api/v1/targets/{target_id}",
+        "POST /api/v1/targets/{target_id}/restore",
         "PUT /api/v1/targets/{target_id}/qr",
         "POST /api/v1/targets/{target_id}/members",
         "POST /api/v1/accounts",

@@ -104,7 +104,7 @@ async def test_a_qr_that_is_there_already_is_not_fresh(api: httpx.AsyncClient) -
     refused(await api.post(f"/codes/{code['id']}/targets", json=same), 409, "same_qr")
     refused(await api.put(f"/targets/{one['id']}/qr", json=same), 409, "same_qr")
     refused(await api.put(f"/targets/{other['id']}/qr", json=same), 409, "same_qr")
-    done(await api.post(f"/codes/{(await make_code(api))['id']}/targets", json=same), 201)
+    refused(await api.post(f"/codes/{(await make_code(api))['id']}/targets", json=same), 409, "qr_in_use")
     await api.delete(f"/targets/{one['id']}")
     done(await api.post(f"/codes/{code['id']}/targets", json=same), 201)
 

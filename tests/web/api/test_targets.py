@@ -33,10 +33,11 @@ async def test_a_group_lives_seven_days_less_the_margin_and_has_two_hundred_plac
         ("https://work.weixin.qq.com/ca/cawcde36559314e23a", "wecom_acquisition", None),
     ],
 )
-async def test_every_kind_that_is_shown_as_a_qr_may_stand_in_a_group_code(
+async def test_every_kind_that_is_shown_as_a_qr_has_its_own_limit(
     api: httpx.AsyncClient, text: str, kind: str, places: int | None
 ) -> None:
-    target = await make_target(api, await make_code(api), payload=text)
+    code = await make_code(api, kind="staff" if places is None else "group")
+    target = await make_target(api, code, payload=text)
     assert (target["kind"], target["member_limit"], target["expires_at"]) == (kind, places, None)
 
 

@@ -23,7 +23,8 @@ async def upload(api: httpx.AsyncClient, code: dict[str, Any], path: Path, **fie
 
 @pytest.mark.parametrize("sample", [one for one in MANIFEST["images"] if "kind" in one], ids=lambda one: one["file"])
 async def test_a_screenshot_becomes_a_target(api: httpx.AsyncClient, samples: Path, sample: dict[str, str]) -> None:
-    response = await upload(api, await make_code(api), samples / sample["file"])
+    code = await make_code(api, kind="group" if "group" in sample["kind"] else "staff")
+    response = await upload(api, code, samples / sample["file"])
     if sample["file"] == "group_zh_already_expired.jpg":
         refused(response, 422, "already_expired")
         return
@@ -50,7 +51,8 @@ async def test_a_printed_day_counts_to_its_end_in_the_zone_of_the_workspace(
     shanghai = done(await upload(api, await make_code(api), samples / "group_zh_3_days_left.jpg"), 201)
     assert shanghai["expires_at"] == "2026-11-24T15:00:00Z"
     done(await api.patch("/workspace", json={"time_zone": "Europe/Berlin"}))
-    berlin = done(await upload(api, await make_code(api), samples / "group_zh_3_days_left.jpg"), 201)
+    path = samples / "group_zh_3_days_left.jpg"
+    berlin = done(await upload(api, await make_code(api), path, allow="qr_in_use"), 201)
     assert berlin["expires_at"] == "2026-11-24T22:00:00Z"
 
 
@@ -88,7 +90,7 @@ async def test_a_target_says_where_its_name_and_its_expiry_come_from(api: httpx.
     assert sources(given) == ("given", "given")
     bare = done(await api.post(f"/codes/{code['id']}/targets", json={"payload": "https://weixin.qq.com/g/bare"}), 201)
     assert (sources(bare), bare["name"]) == (("assumed", "assumed"), "#3")
-    card = {"payload": "https://u.wechat.com/MExampleExample_Example"}
+    card = {"payload": "https://u.wechat.com/MExampleExample_Example", "allow": ["other_kind"]}
     batch = {"targets": [card, {"payload": "https://weixin.qq.com/g/named", "name": "二群"}]}
     rows = done(await api.post(f"/codes/{code['id']}/targets/batch", json=batch), 201)["items"]
     assert [sources(row) for row in rows] == [("assumed", None), ("given", "assumed")]
