@@ -16,6 +16,7 @@ from app.store.tables import metadata
 
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations" / "versions"
 _SHOWN: Final = 3
+_NAMES: Final = re.compile(r"""^(revision|down_revision)\b.*=\s*["'](\w+)["']""", re.MULTILINE)
 _OLDEST: Final = re.compile(r"oldest code: (\d+)")
 
 # What the database has is asked of its catalogs, which raises no error where a table is missing.
@@ -36,16 +37,24 @@ class SchemaError(RuntimeError):
     """Refuse to work on a database that the code cannot use, in one sentence."""
 
 
-def newest(folder: Path = MIGRATIONS) -> str:
-    """Name the newest migration that the code comes with, by the names of files: alembic takes long to import."""
-    return max(path.name.partition("_")[0] for path in folder.glob("[0-9]*_*.py"))
+def known(folder: Path = MIGRATIONS) -> dict[str, str | None]:
+    """Read which migrations the code comes with, and which one each follows: alembic takes long to import.
+
+    Numbers are no order, since what was written side by side follows as it was merged.
+    """
+    found: dict[str, str | None] = {}
+    for path in folder.glob("[0-9]*_*.py"):
+        said = dict(_NAMES.findall(path.read_text(encoding="utf-8")))
+        found[said["revision"]] = said.get("down_revision")
+    return found
 
 
 # As of the start of the process: a new version may be put in place while this one runs.
-NEEDED: Final = newest()
+KNOWN: Final = known()
+[NEEDED] = KNOWN.keys() - KNOWN.values()
 
 
-async def problem(connection: Reading, needed: str = NEEDED) -> str | None:
+async def problem(connection: Reading) -> str | None:
     """Say in one sentence why the database cannot be used; None when it can.
 
     Cost: two queries of the catalogs, whatever the database holds. Raises: StoreAway.
@@ -59,7 +68,7 @@ async def problem(connection: Reading, needed: str = NEEDED) -> str | None:
     if not found.migrated:
         return "The database has not been migrated: run `huoma migrate`."
     revision = await connection.scalar(sa.text("select max(version_num) from alembic_version"))
-    return _by_revision(revision, needed, found.comment or "") or _by_look(found.missing, found.forbidden)
+    return _by_revision(revision, found.comment or "") or _by_look(found.missing, found.forbidden)
 
 
 async def insist(connection: Reading) -> None:
@@ -68,24 +77,24 @@ async def insist(connection: Reading) -> None:
         raise SchemaError(said)
 
 
-def too_new(revision: str, needed: str = NEEDED) -> str:
+def too_new(revision: str) -> str:
     """Say that another version has migrated the database."""
     return (
-        f"The database is at migration {revision}, and this version of huoma knows none after {needed}: "
+        f"The database is at migration {revision}, and this version of huoma knows none after {NEEDED}: "
         "run the version that migrated it, or a newer one."
     )
 
 
-def _by_revision(revision: str | None, needed: str, comment: str) -> str | None:
-    if not revision or not revision.isdecimal():
-        return "The database has not been migrated by huoma: run `huoma migrate` on one of its own."
-    if int(revision) < int(needed):
+def _by_revision(revision: str | None, comment: str) -> str | None:
+    if not revision:
+        return "The database has not been migrated: run `huoma migrate`."
+    if revision in KNOWN and revision != NEEDED:
         return (
-            f"The database is at migration {revision}, and this version of huoma needs {needed}: run `huoma migrate`."
+            f"The database is at migration {revision}, and this version of huoma needs {NEEDED}: run `huoma migrate`."
         )
     oldest = _OLDEST.search(comment)
-    if oldest and int(oldest[1]) > int(needed):
-        return too_new(revision, needed)
+    if oldest and oldest[1] not in KNOWN:
+        return too_new(revision)
     return None
 
 
