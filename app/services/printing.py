@@ -1,6 +1,7 @@
 """Draw the print (印刷码) of a code, a channel or an option: the QR of its URL, which never changes."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from app.domain.code import CodeId, Slug, WorkspaceId
@@ -16,6 +17,14 @@ Format = Literal["png", "svg"]
 _AT_ONCE: Final = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Print:
+    """Hold a print, and the name of what it leads to, as the marketer typed it."""
+
+    data: bytes
+    name: str
+
+
 class Printer:
     """Draw prints, off the event loop and few at a time."""
 
@@ -24,32 +33,32 @@ class Printer:
         self._public_url = public_url
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def draw(self, workspace: WorkspaceId, code: CodeId, style: PrintStyle, form: Format) -> bytes:
+    async def draw(self, workspace: WorkspaceId, code: CodeId, style: PrintStyle, form: Format) -> Print:
         """Draw the print of an open code; the same style gives the same bytes.
 
         Raises: Refusal `not_found`, `closed`, `unreadable_style`; StoreAway.
         """
         async with self._database.reading() as connection:
             record = open_code(await codes.find(connection, workspace, code))
-        return await self._draw(self.url(record), style, form)
+        return Print(await self._draw(self.url(record), style, form), record.name)
 
     async def draw_channel(
         self, workspace: WorkspaceId, code: CodeId, number: int, style: PrintStyle, form: Format
-    ) -> bytes:
+    ) -> Print:
         """Draw the print of a channel.
 
         Raises: as `draw`.
         """
         async with self._database.reading() as connection:
-            open_code(await codes.find(connection, workspace, code))
+            record = open_code(await codes.find(connection, workspace, code))
             channel = await channels.find(connection, workspace, code, number)
         if channel is None:
             raise not_found()
-        return await self._draw(self.slug_url(channel.slug), style, form)
+        return Print(await self._draw(self.slug_url(channel.slug), style, form), f"{record.name} {channel.name}")
 
     async def draw_option(
         self, workspace: WorkspaceId, menu: CodeId, number: int, style: PrintStyle, form: Format
-    ) -> bytes:
+    ) -> Print:
         """Draw the print of the link to one option of a menu.
 
         Raises: as `draw`; a code that is no menu has no options.
@@ -57,9 +66,11 @@ class Printer:
         async with self._database.reading() as connection:
             record = open_code(await codes.find(connection, workspace, menu))
             there = await options.list_all(connection, workspace, menu)
-        if number not in {option.number for option in there}:
+        labels = {option.number: option.label for option in there}
+        if number not in labels:
             raise not_found()
-        return await self._draw(self.option_url(record, number), style, form)
+        data = await self._draw(self.option_url(record, number), style, form)
+        return Print(data, f"{record.name} {labels[number]}")
 
     def url(self, code: CodeRecord) -> str:
         """Give the URL that is printed."""

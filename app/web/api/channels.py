@@ -1,12 +1,23 @@
 """Routes of channels (渠道): where a code is printed."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Response
 
 from app.services.once import Once
 from app.store.channels import ChannelRecord
 from app.web.api.asking import CodePath, Context, IfMatch, NumberPath, Reading, Repeating, Writing, tag
 from app.web.api.docs import problems
-from app.web.api.prints import IfNoneMatch, QueryStyle, answer_print, describe_print
+from app.web.api.prints import (
+    FormStyle,
+    IfNoneMatch,
+    Logo,
+    PrintFormat,
+    QueryStyle,
+    answer_print,
+    describe_logo_print,
+    describe_print,
+)
 from app.web.code_answers import ChannelOut, ChannelsOut
 from app.web.code_schemas import ChannelChange, NewChannel
 
@@ -105,3 +116,20 @@ async def print_channel_svg(
     """Draw the QR of the channel's URL, sharp at any size."""
     drawn = await context.printer.draw_channel(caller.workspace, code_id, number, style, "svg")
     return answer_print(drawn, "svg", if_none_match)
+
+
+@router.post("/{number}/qr", summary="Draw the print of a channel with a logo", **describe_logo_print())
+async def print_channel_with_logo(
+    code_id: CodePath,
+    number: NumberPath,
+    context: Context,
+    caller: Reading,
+    style: FormStyle,
+    logo: Logo,
+    format: PrintFormat = "png",  # noqa: A002 - the word that callers know
+) -> Response:
+    """Draw the QR of the channel's URL with a picture in its middle. Changes nothing."""
+    style = replace(style, logo=await logo.read())
+    return answer_print(
+        await context.printer.draw_channel(caller.workspace, code_id, number, style, format), format, None
+    )

@@ -3,11 +3,12 @@
 import hashlib
 from dataclasses import replace
 from typing import Annotated, Any, Final, cast
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
 
 from app.qr.draw import ErrorCorrection, PrintStyle
-from app.services.printing import Format
+from app.services.printing import Format, Print
 from app.web.api.asking import CodePath, Context, Reading
 from app.web.api.docs import problems
 
@@ -15,6 +16,8 @@ router = APIRouter(prefix="/codes/{code_id}", tags=["print"])
 
 _MEDIA_TYPES: Final[dict[Format, str]] = {"png": "image/png", "svg": "image/svg+xml"}
 _PLAIN: Final = PrintStyle()
+# What some file system does not take in a name.
+_NOT_IN_NAMES: Final = frozenset('/\\:*?"<>|')
 _REFUSALS = ("not_found", "closed", "bad_style", "unreadable_style", "invalid")
 _SIZE = "Pixels of the whole square, 200 to 4096."
 _BORDER = "Modules of quiet zone, 0 to 16; scanners want 4."
@@ -64,6 +67,8 @@ def _form_style(
 
 QueryStyle = Annotated[PrintStyle, Depends(_query_style)]
 FormStyle = Annotated[PrintStyle, Depends(_form_style)]
+Logo = Annotated[UploadFile, File(description="JPEG, PNG or WebP, at most 2 MB.")]
+PrintFormat = Annotated[Format, Form(examples=["png"])]
 IfNoneMatch = Annotated[str | None, Header(description="An ETag you have: 304 when it is still the one.")]
 
 
@@ -98,19 +103,19 @@ async def print_svg(
     return answer_print(drawn, "svg", if_none_match)
 
 
-@router.post(
-    "/qr",
-    summary="Draw the print with a logo",
-    response_class=Response,
-    responses={**_image("png", "svg"), **problems(*_REFUSALS, "body")},
-)
+def describe_logo_print() -> dict[str, Any]:
+    """Describe a route that draws a print with a logo."""
+    return {"response_class": Response, "responses": {**_image("png", "svg"), **problems(*_REFUSALS, "body")}}
+
+
+@router.post("/qr", summary="Draw the print with a logo", **describe_logo_print())
 async def print_with_logo(
     code_id: CodePath,
     context: Context,
     caller: Reading,
     style: FormStyle,
-    logo: Annotated[UploadFile, File(description="JPEG, PNG or WebP, at most 2 MB.")],
-    format: Annotated[Format, Form(examples=["png"])] = "png",  # noqa: A002 - the word that callers know
+    logo: Logo,
+    format: PrintFormat = "png",  # noqa: A002 - the word that callers know
 ) -> Response:
     """Draw the print with a picture in its middle. Changes nothing, and so needs no Idempotency-Key."""
     drawn = await context.printer.draw(caller.workspace, code_id, replace(style, logo=await logo.read()), format)
@@ -122,17 +127,30 @@ def _style(size: int, border: int, ec: str, dark: str, light: str) -> PrintStyle
     return PrintStyle(size, border, cast("ErrorCorrection", ec), "#" + dark.lstrip("#"), "#" + light.lstrip("#"))
 
 
-def answer_print(drawn: bytes, form: Format, if_none_match: str | None) -> Response:
+def file_name(name: str, form: Format) -> str:
+    """Name a print for whoever saves it, as RFC 6266 has it: in UTF-8, and in ASCII for what cannot read that.
+
+    Shapes: percent-encoded but for letters, digits and `-._~`, so that no name can end the header or leave a folder.
+    """
+    kept = "".join(" " if c in _NOT_IN_NAMES or not c.isprintable() else c for c in name)
+    whole = " ".join(kept.split()).strip(". ") or "qr"
+    plain = "".join(c for c in whole if c.isascii() and (c.isalnum() or c in "-_")) or "qr"
+    encoded = quote(f"{whole}.{form}", safe="-._~", errors="replace")
+    return f"inline; filename=\"{plain}.{form}\"; filename*=UTF-8''{encoded}"
+
+
+def answer_print(drawn: Print, form: Format, if_none_match: str | None) -> Response:
     """Answer with a print, or with 304 when it is known."""
-    tag = f'"{hashlib.sha256(drawn).hexdigest()[:32]}"'
+    tag = f'"{hashlib.sha256(drawn.data).hexdigest()[:32]}"'
     headers = {
         "ETag": tag,
         "Cache-Control": "private, max-age=86400",
         "Vary": "Authorization",
+        "Content-Disposition": file_name(drawn.name, form),
         # A logo inside an SVG is a picture of its own.
         "Content-Security-Policy": "default-src 'none'; img-src data:; frame-ancestors 'none'",
     }
     known = (if_none_match or "").replace("W/", "").split(",")
     if tag in {one.strip() for one in known}:
         return Response(status_code=304, headers=headers)
-    return Response(drawn, media_type=_MEDIA_TYPES[form], headers=headers)
+    return Response(drawn.data, media_type=_MEDIA_TYPES[form], headers=headers)

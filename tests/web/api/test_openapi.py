@@ -50,6 +50,8 @@ def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[s
         "POST /api/v1/codes/{code_id}/qr",
         "GET /api/v1/codes/{code_id}/options",
         "PUT /api/v1/codes/{code_id}/options",
+        "POST /api/v1/codes/{code_id}/options/{number}/qr",
+        "POST /api/v1/codes/{code_id}/channels/{number}/qr",
         "GET /api/v1/codes/{code_id}/options/{number}/qr.png",
         "GET /api/v1/codes/{code_id}/options/{number}/qr.svg",
         "POST /api/v1/codes/{code_id}/channels",

@@ -94,3 +94,37 @@ async def test_a_logo_that_is_no_picture_is_refused(api: httpx.AsyncClient, samp
     refused(await api.post(url, files={"other": b"x"}), 422, "invalid", "other")
     picture = {"logo": (samples / "no_code.jpg").read_bytes()}
     refused(await api.post(url, files=picture, data={"format": "gif"}), 422, "invalid", "format")
+
+
+async def test_channels_and_options_are_printed_with_a_logo(api: httpx.AsyncClient, samples: Path) -> None:
+    code, menu = await make_code(api), await make_code(api, kind="menu", name="菜单")
+    channel = done(await api.post(f"/codes/{code['id']}/channels", json={"name": "海报"}), 201)
+    said = {"options": [{"label": "华东", "code_id": code["id"]}]}
+    (option,) = done(await api.put(f"/codes/{menu['id']}/options", json=said))["options"]
+    logo = {"logo": (samples / "no_code.jpg").read_bytes()}
+    for path, url in (
+        (f"/codes/{code['id']}/channels/1/qr", channel["url"]),
+        (f"/codes/{menu['id']}/options/1/qr", option["url"]),
+    ):
+        drawn = await api.post(path, files=logo)
+        assert read(drawn.content) == url
+        assert b"data:image/png" in (await api.post(path, files=logo, data={"format": "svg"})).content
+        refused(await api.post(path.replace("/1/", "/9/"), files=logo), 404, "not_found")
+        refused(await api.post(path, files=logo, data={"channel": "1"}), 422, "invalid", "channel")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "encoded"),
+    [
+        ("春日 群", "qr", "%E6%98%A5%E6%97%A5%20%E7%BE%A4"),
+        ("Spring-26", "Spring-26", "Spring-26"),
+        ("../../etc/passwd", "etcpasswd", "etc%20passwd"),
+        ('a"; filename="b', "afilenameb", "a%20%3B%20filename%3D%20b"),
+        ("...", "qr", "qr"),
+    ],
+)
+async def test_a_print_has_a_file_name(api: httpx.AsyncClient, name: str, plain: str, encoded: str) -> None:
+    code = await make_code(api, name=name)
+    for form in ("png", "svg"):
+        told = (await api.get(f"/codes/{code['id']}/qr.{form}")).headers["content-disposition"]
+        assert told == f"inline; filename=\"{plain}.{form}\"; filename*=UTF-8''{encoded}.{form}"
