@@ -20,6 +20,7 @@ from app.embedded import launch
 from app.leaving import NOW, Leaving, Mortal
 from app.parts import build_parts
 from app.qr.reader import Reader
+from app.services.activity import Activity
 from app.services.batching import Batcher
 from app.services.scanning import Scanner
 from app.services.showing import Pictures
@@ -51,7 +52,8 @@ class Web:
             replicas=settings.redis_replicas,
             clock=clock if isinstance(clock, Clock) else None,
         )
-        self.batcher = Batcher(self.wire, clock)
+        self.activity = Activity(self.parts.redis, clock)
+        self.batcher = Batcher(self.wire, clock, self.activity.note)
         api = build_api(
             ApiContext.of(
                 database=self.parts.database,
@@ -93,6 +95,7 @@ class Web:
             task.cancel()
         with contextlib.suppress(Exception):
             await self.batcher.drained()
+            await self.activity.sent()
         await self.wire.aclose()
         await self.reader.close()
         await self.parts.close()

@@ -4,25 +4,33 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Awaitable
+from functools import partial
 
 from app import starting, telemetry
+from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway, StoreAway
 from app.parts import Parts, build_parts
 from app.services import watching
 from app.services.draining import ENTRIES
+from app.services.rounds import Rounds
 from app.settings import Settings
 
 # How long nothing happens when little is to do: what an event waits, at most, to be in the record. To record ten
 # entries costs little more than to record one.
 IDLE_SECONDS = 0.2
 AWAY_SECONDS = 1.0
+# Workspaces that are worked on at the same time, each with a connection to PostgreSQL.
+HANDS = 2
+# Entries from which on the work on a workspace may take long.
+LONG = 16 * ENTRIES
 # How long is waited between two looks for what is not urgent and may take long.
 CHORES_SECONDS = 1.0
 
 
 async def run(parts: Parts, stop: asyncio.Event) -> None:
     """Work until `stop`; then record what has happened so far, and return."""
-    beside = [asyncio.create_task(_do_chores(parts, stop))]
+    beside = [asyncio.create_task(_do_chores(parts, stop)), asyncio.create_task(_let_rest(parts, stop))]
     if parts.keeper is not None:
         beside.append(asyncio.create_task(parts.keeper.keep()))
     if parts.inspector is not None:
@@ -34,31 +42,127 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
             task.cancel()
         await asyncio.wait(beside)
     with contextlib.suppress(CountersAway, StoreAway):
-        for workspace in await parts.drain.workspaces():
-            await parts.drain.all_of(workspace)
+        for workspace in await parts.reconciler.unsettled():
+            # One that cannot be recorded now keeps no other from being.
+            with contextlib.suppress(CountersAway, StoreAway):
+                await _guarded("workspace_left_out", parts.drain.all_of(workspace), workspace=workspace)
 
 
 async def _work(parts: Parts, stop: asyncio.Event) -> None:
-    looked = False
-    while not stop.is_set():
+    looked, crew = False, Crew(parts)
+    try:
+        while not stop.is_set():
+            try:
+                if parts.keeper is not None and not parts.keeper.asked:
+                    # A clock that is ahead would take back holds that are not late.
+                    await parts.keeper.look()
+                if not looked:
+                    # Nobody's events wait for what could not be recorded before: where one server is away, others are
+                    # not.
+                    with contextlib.suppress(CountersAway, StoreAway):
+                        await reread(parts)
+                        looked = True
+                await crew.begin()
+            except (CountersAway, StoreAway) as error:
+                telemetry.say(
+                    "worker_waits_for_a_server",
+                    level=logging.WARNING,
+                    which=type(error).__name__,
+                    why=starting.why(error),
+                )
+                await _sleep(stop, AWAY_SECONDS)
+                continue
+            await crew.rest(stop)
+    finally:
+        await crew.finish()
+
+
+class Crew:
+    """Work on workspaces, each by itself: what ails one, or keeps it long, is no matter of the others."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._rounds = Rounds(parts.drain, parts.redis, parts.clock)
+        self._running: dict[WorkspaceId, asyncio.Task[None]] = {}
+        self._hands = asyncio.Semaphore(HANDS)
+        # At least one hand is left for those of which little waits.
+        self._long = asyncio.Semaphore(HANDS - 1)
+        self._more = asyncio.Event()
+
+    async def begin(self) -> None:
+        """Look once, and begin to work on what waits. Raises: StoreAway, CountersAway."""
+        self._more.clear()
+        for workspace in await self._rounds.unsettled():
+            if workspace not in self._running:
+                task = asyncio.create_task(self._work(workspace, long=self._rounds.entries[workspace] > LONG))
+                self._running[workspace] = task
+                task.add_done_callback(partial(self._ended, workspace))
+
+    def _ended(self, workspace: WorkspaceId, _: asyncio.Task[None]) -> None:
+        del self._running[workspace]
+
+    async def rest(self, stop: asyncio.Event) -> None:
+        """Wait until the next look is due: at once where more waits."""
+        waiting = [asyncio.create_task(self._more.wait()), asyncio.create_task(stop.wait())]
         try:
-            if parts.keeper is not None and not parts.keeper.asked:
-                # A clock that is ahead would take back holds that are not late.
-                await parts.keeper.look()
-            if not looked:
-                # Nobody's events wait for what could not be recorded before: where one server is away, others are not.
-                with contextlib.suppress(CountersAway, StoreAway):
-                    await reread(parts)
-                    looked = True
-            busy = await one_round(parts)
-        except (CountersAway, StoreAway) as error:
-            telemetry.say(
-                "worker_waits_for_a_server", level=logging.WARNING, which=type(error).__name__, why=starting.why(error)
-            )
-            await _sleep(stop, AWAY_SECONDS)
-            continue
-        if not busy:
-            await _sleep(stop, IDLE_SECONDS)
+            await asyncio.wait(waiting, timeout=IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def finish(self) -> bool:
+        """Wait until nothing is under way; tell whether more waits."""
+        while self._running:
+            await asyncio.wait(self._running.values())
+        return self._more.is_set()
+
+    async def _work(self, workspace: WorkspaceId, *, long: bool) -> None:
+        async with contextlib.AsyncExitStack() as hands:
+            if long:
+                await hands.enter_async_context(self._long)
+            await hands.enter_async_context(self._hands)
+            try:
+                await self._parts.reconciler.sweep(workspace)
+                if await self._parts.drain.once(workspace) >= ENTRIES:
+                    self._more.set()
+            except (CountersAway, StoreAway) as error:
+                if self._rounds.failed(workspace):
+                    which, why = type(error).__name__, starting.why(error)
+                    telemetry.say(
+                        "worker_waits_for_a_server", level=logging.WARNING, workspace=workspace, which=which, why=why
+                    )
+            except Exception as error:  # noqa: BLE001  # What ails one workspace must not keep the others' events waiting.
+                if self._rounds.failed(workspace):
+                    telemetry.say("workspace_left_out", level=logging.ERROR, workspace=workspace, error=error)
+            else:
+                self._rounds.went_well(workspace)
+
+
+async def _let_rest(parts: Parts, stop: asyncio.Event) -> None:
+    """Let idle codes rest beside the work, however much there is of it, until cancelled."""
+    while not stop.is_set():
+        pause = IDLE_SECONDS
+        try:
+            await let_some_rest(parts)
+        except (CountersAway, StoreAway):
+            # What is away is named by the work beside this.
+            pause = AWAY_SECONDS
+        await _sleep(stop, pause)
+
+
+async def let_some_rest(parts: Parts) -> None:
+    """Let the next idle codes rest. Raises: StoreAway, CountersAway."""
+    await _guarded("codes_left_awake", parts.rester.some())
+
+
+async def _guarded(event: str, work: Awaitable[object], **said: object) -> None:
+    """Do some work; name what ails it, so that the work behind it is done. Raises: StoreAway, CountersAway."""
+    try:
+        await work
+    except (CountersAway, StoreAway):
+        raise
+    except Exception as error:  # noqa: BLE001  # The work behind it must be done.
+        telemetry.say(event, level=logging.ERROR, error=error, **said)
 
 
 async def _do_chores(parts: Parts, stop: asyncio.Event) -> None:
@@ -73,12 +177,7 @@ async def chores(parts: Parts) -> None:
     for chore in parts.chores:
         # Who is away is told by the work beside this.
         with contextlib.suppress(CountersAway, StoreAway):
-            try:
-                await chore()
-            except (CountersAway, StoreAway):
-                raise
-            except Exception as error:  # noqa: BLE001  # What ails one chore must not keep the others from being done.
-                telemetry.say("chore_left_undone", level=logging.ERROR, error=error)
+            await _guarded("chore_left_undone", chore())
 
 
 async def reread(parts: Parts) -> None:
@@ -89,25 +188,11 @@ async def reread(parts: Parts) -> None:
 async def one_round(parts: Parts) -> bool:
     """Sweep and drain every workspace once; tell whether more may wait than what came meanwhile.
 
-    If not, let idle codes rest.
+    Raises: StoreAway, CountersAway.
     """
-    busy = False
-    for workspace in await parts.reconciler.unsettled():
-        try:
-            busy |= await parts.reconciler.sweep(workspace) > 0
-            busy |= await parts.drain.once(workspace) >= ENTRIES
-        except (CountersAway, StoreAway):
-            raise
-        except Exception as error:  # noqa: BLE001  # What ails one workspace must not keep the others' events waiting.
-            telemetry.say("workspace_left_out", level=logging.ERROR, workspace=workspace, error=error)
-    if not busy:
-        try:
-            await parts.rester.some()
-        except (CountersAway, StoreAway):
-            raise
-        except Exception as error:  # noqa: BLE001  # Nor must a code that cannot rest.
-            telemetry.say("codes_left_awake", level=logging.ERROR, error=error)
-    return busy
+    crew = Crew(parts)
+    await crew.begin()
+    return await crew.finish()
 
 
 async def main(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from redis.exceptions import ClusterDownError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.counters import keys
+from app.counters import activity, keys
 from app.counters.counts import Places
 from app.counters.scripts import AUDIT, GIVE_BACK
 from app.counters.server import away
@@ -131,3 +131,4 @@ async def give_back(redis: Redis, workspace: WorkspaceId, visitor: str) -> None:
             seats = [str(seat) async for seat, _ in redis.zscan_iter(holds, match=f"*.{visitor}")]
         if seats:
             await GIVE_BACK.run(redis, [holds, keys.due(workspace)], [code, *seats])
+            await activity.note(redis, [workspace])

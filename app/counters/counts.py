@@ -1,16 +1,18 @@
 """Read places taken and adds of accounts, and set the true head count of a target."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from redis.asyncio import Redis
 
-from app.counters import keys
+from app.counters import activity, keys
 from app.counters.scripts import REBASE
 from app.counters.server import away
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
+from app.domain.errors import CountersAway
 
 # Targets whose places are read at once: others have scans meanwhile.
 _SLICE: Final = 1_000
@@ -90,4 +92,6 @@ async def rebase(
         [keys.events(workspace), meta, counts, reopened],
         [int(now.timestamp() * 1000), code, target, members, question],
     )
+    with suppress(CountersAway):
+        await activity.note(redis, [workspace])
     return int(taken) if known else None

@@ -22,6 +22,9 @@ SIEVE = "huoma:{slugs}:sieve"
 # The sieve that is being made; kept a minute without news.
 SIEVE_DRAFT = "huoma:{slugs}:draft"
 
+# The set of workspaces in which something happened lately: a hint for workers, which look at these often.
+ACTIVE = "huoma:{active}:workspaces"
+
 # Matches the meta of every code that is in Redis; `META` reads workspace and code out of one.
 METAS = "huoma:{*}:code:*:meta"
 META: Final = re.compile(r"huoma:\{(.+)\}:code:(.+):meta")

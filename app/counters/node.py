@@ -15,7 +15,22 @@ from app.counters.pool import Pool
 
 # What changes nothing; whatever else is sent waits for replicas.
 _READS: Final = frozenset(
-    ("GET", "HMGET", "HKEYS", "XLEN", "XRANGE", "ZRANGE", "ZCOUNT", "SCAN", "OBJECT", "PING", "CLUSTER", "TIME", "INFO")
+    (
+        "GET",
+        "HMGET",
+        "HKEYS",
+        "XLEN",
+        "XRANGE",
+        "ZRANGE",
+        "ZCOUNT",
+        "SMEMBERS",
+        "SCAN",
+        "OBJECT",
+        "PING",
+        "CLUSTER",
+        "TIME",
+        "INFO",
+    )
 )
 
 

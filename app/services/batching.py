@@ -67,8 +67,12 @@ class Batcher:
     Metrics: `huoma_claim_batch_size`.
     """
 
-    def __init__(self, redis: Redis | Wire, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, redis: Redis | Wire, clock: Callable[[], datetime], happened: Callable[[WorkspaceId], None] | None = None
+    ) -> None:
         self._redis = redis
+        # Called once a round trip, with the workspace in which something was written.
+        self._happened = happened
         self._clock = clock
         self._lanes: dict[WorkspaceId, _Lane] = {}
         # Whose last round trip was not answered in time, and when that was known.
@@ -128,6 +132,8 @@ class Batcher:
                         same = [group for group in groups if group.entry.code.cap_days == days]
                         await self._settle(lane.workspace, days, same)
                     self._silent.pop(lane.workspace, None)
+                    if self._happened is not None:
+                        self._happened(lane.workspace)
                 except Exception as error:  # noqa: BLE001  # Those who wait are told, and they say it.
                     if isinstance(error.__cause__, TimeoutError | RedisTimeoutError):
                         self._note_silence(lane.workspace)

@@ -45,16 +45,20 @@ async def make(database: Database, day: date) -> None:
     try:
         async with database.writing() as tx:
             driver = await _begun(tx)
-            await driver.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
+            # Whoever makes one waits only so long for the table, and keeps this lock no longer.
+            await driver.execute("set local lock_timeout = '5s'")
             await driver.execute("select pg_advisory_xact_lock(hashtext('huoma events partition'))")
+            await driver.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
             if not await driver.fetchval("select to_regclass($1)", name):
                 await driver.execute(f"create table {name} (like events including defaults including indexes)")
                 await driver.execute(
                     f"alter table events attach partition {name} "
                     f"for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z')"
                 )
-    except (asyncpg.LockNotAvailableError, asyncpg.DuplicateTableError, asyncpg.UniqueViolationError) as error:
-        # The last two: a process of the version before made it at the same time.
+    except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError):
+        # Another process made it a moment ago: PostgreSQL may still remember, in this transaction, that there was none.
+        return
+    except asyncpg.LockNotAvailableError as error:
         raise StoreAway from error
 
 

@@ -124,3 +124,10 @@ async def test_a_day_made_ahead_is_like_one_that_migrations_would_make(database:
         tables = len(await partitions.days(connection))
     assert len(indexes) == 2
     assert attached == tables
+
+
+async def test_many_may_make_the_same_day_at_the_same_time(database: Database) -> None:
+    for n in range(5):
+        day = date(2031, 3, 1) + timedelta(days=n)
+        await asyncio.gather(*(partitions.make(database, day) for _ in range(6)))
+        assert day in await days(database)

@@ -1,0 +1,147 @@
+"""Decide which workspaces a worker looks at now (轮巡): those in which something happens, and a few of the others."""
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from redis.asyncio import Redis
+
+from app.counters import activity
+from app.domain.code import WorkspaceId
+from app.domain.errors import CountersAway, StoreAway
+from app.services.draining import Drain
+
+# A process says so often, at most, that something happens in a workspace.
+NOTED_EVERY: Final = timedelta(seconds=5)
+# A workspace is looked at in every round until nothing has happened in it for so long: longer than `NOTED_EVERY`, so
+# that one that is scanned all the time is never left.
+QUIET_AFTER: Final = timedelta(seconds=15)
+# After that once more, for what happened while it was taken out of the set.
+ONCE_MORE: Final = timedelta(seconds=1)
+# In so long every workspace is looked at, whatever hint got lost.
+ALL_EVERY: Final = timedelta(seconds=60)
+# The same while hints cannot be read.
+ALL_EVERY_BLIND: Final = timedelta(seconds=2)
+# How long a workspace is left alone whose work failed, and again, and at most.
+PAUSE: Final = timedelta(seconds=1)
+PAUSE_MAX: Final = timedelta(seconds=5)
+# How often a failure that lasts is logged.
+SAID_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    until: datetime
+    pause: timedelta
+    said: datetime
+
+
+class Rounds:
+    """Name the workspaces in which anything waits.
+
+    An idle workspace costs nothing but a share of a slow round over all of them.
+    Shapes: `entries` counts what waited in each of those that were named last.
+    """
+
+    def __init__(self, drain: Drain, redis: Redis, clock: Callable[[], datetime]) -> None:
+        self._drain = drain
+        self._redis = redis
+        self._clock = clock
+        self._warm: dict[WorkspaceId, datetime] = {}
+        # When a workspace that is not warm has to be looked at, in ms: its next hold ends then.
+        self._due: dict[WorkspaceId, float] = {}
+        self._failing: dict[WorkspaceId, _Failing] = {}
+        self._all: list[WorkspaceId] = []
+        self._passed = 0
+        self._last: datetime | None = None
+        self.entries: dict[WorkspaceId, int] = {}
+
+    async def unsettled(self) -> list[WorkspaceId]:
+        """Name the workspaces that have events to be recorded or a hold whose deadline has passed.
+
+        Cost: one Redis command, and one round trip for each 500 workspaces that are looked at.
+        Raises: CountersAway — Redis does not answer; StoreAway — the first time, when PostgreSQL does not.
+        """
+        now = self._clock()
+        now_ms = now.timestamp() * 1000
+        asked = await self._hinted(now) | {one for one, at in self._due.items() if at <= now_ms}
+        asked = {one for one in asked if one not in self._failing or self._failing[one].until <= now}
+        try:
+            found = await activity.look(self._redis, asked)
+        except CountersAway:
+            # Notes got lost as well: all are looked at when Redis is back.
+            self._last = None
+            raise
+        self.entries = {}
+        for workspace, waiting in found.items():
+            self._due.pop(workspace, None)
+            if waiting is None:
+                self.failed(workspace)
+            elif waiting.entries or (waiting.due_ms is not None and waiting.due_ms <= now_ms):
+                self.entries[workspace] = waiting.entries
+                self._warm[workspace] = now
+            else:
+                self.went_well(workspace)
+                if waiting.due_ms is not None:
+                    self._due[workspace] = waiting.due_ms
+        await self._leave(now)
+        return list(self.entries)
+
+    async def _hinted(self, now: datetime) -> set[WorkspaceId]:
+        try:
+            named, every = await activity.noted(self._redis), ALL_EVERY
+        except CountersAway:
+            # In a cluster another master may have what waits.
+            named, every = set(), ALL_EVERY_BLIND
+        for workspace in named - self._warm.keys():
+            self._warm[workspace] = now
+        return set(self._warm) | set(await self._slice(now, every))
+
+    async def _slice(self, now: datetime, every: timedelta) -> list[WorkspaceId]:
+        """Name the next workspaces of the slow round; all of them the first time."""
+        if self._last is None:
+            self._all = await self._drain.workspaces()
+            self._passed, share = 0, 1.0
+        else:
+            share = min(1.0, max(0.0, (now - self._last) / every))
+        size = math.ceil(len(self._all) * share)
+        self._last = now
+        some = self._all[self._passed : self._passed + size]
+        self._passed += size
+        if self._passed >= len(self._all):
+            # Without PostgreSQL, those that are known are looked at again.
+            with suppress(StoreAway):
+                self._all = await self._drain.workspaces()
+            self._passed = 0
+        return some
+
+    async def _leave(self, now: datetime) -> None:
+        """Stop looking at what has been quiet for long."""
+        quiet = [one for one, since in self._warm.items() if now - since >= QUIET_AFTER and one not in self._failing]
+        if not quiet:
+            return
+        try:
+            await activity.forget(self._redis, quiet)
+        except CountersAway:
+            return
+        once_more = (now + ONCE_MORE).timestamp() * 1000
+        for workspace in quiet:
+            del self._warm[workspace]
+            self._due[workspace] = min(once_more, self._due.get(workspace, once_more))
+
+    def failed(self, workspace: WorkspaceId) -> bool:
+        """Leave a workspace alone for a while; tell whether that is to be logged."""
+        now = self._clock()
+        before = self._failing.get(workspace)
+        pause = PAUSE if before is None else min(2 * before.pause, PAUSE_MAX)
+        said = before is None or now - before.said >= SAID_EVERY
+        self._failing[workspace] = _Failing(now + pause, pause, now if said or before is None else before.said)
+        self._warm[workspace] = now
+        return said
+
+    def went_well(self, workspace: WorkspaceId) -> None:
+        """Note that the work on a workspace was done."""
+        self._failing.pop(workspace, None)
