@@ -13,8 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import redis
 
+from app.counters import keys
+from app.domain.code import WorkspaceId
 from bench.loopback import MadeCode, Service, running_service
-from chaos import disk
+from chaos import disk, processes
 from chaos.fault import Effort, Fault, Say
 from chaos.judging import judge, until_drained
 from chaos.load import under_load
@@ -28,6 +30,10 @@ CUT_AFTER: Final = (20, 3_000)
 BACK_SECONDS: Final = 2.0
 # A reply may take a second, and who asks later is told at once; the rest is again for busy cores.
 ANSWER_SECONDS: Final = 2.0
+# The worker looks again after five seconds at most; the rest is recording half of what waits.
+RECOVERED_SECONDS: Final = 15.0
+BACKLOG: Final = 200_000
+_LOOK_SECONDS: Final = 0.1
 
 Breaking = Callable[[MadeCode], object]
 
@@ -88,6 +94,42 @@ async def filled(service: Service, effort: Effort) -> Row:
 
     said = f"`maxmemory` reached for {effort.seconds:.0f} s: it answers `OOM` to whatever writes"
     return await _row(service, "Redis is full", said, effort, breaking)
+
+
+async def filled_behind(service: Service, effort: Effort, events: int = BACKLOG) -> Row:
+    """Fill Redis with events that wait for a PostgreSQL that is away; bring only PostgreSQL back.
+
+    The limit stays: half of what waits must leave before Redis takes anything new, and only the drain removes it.
+    """
+    took = 0.0
+
+    def breaking(code: MadeCode) -> None:
+        nonlocal took
+        service.servers.postgres.kill()
+        processes.fill(service, code, events)
+        with redis.Redis.from_url(service.servers.servers.redis_url) as client:
+            waiting = client.memory_usage(keys.events(WorkspaceId(code.workspace)), samples=0)
+            limit = int(client.info("memory")["used_memory"]) - int(waiting or 0) // 2
+            allow(service, limit)
+            time.sleep(effort.seconds)
+            service.servers.postgres.start()
+            began = time.monotonic()
+            while int(client.info("memory")["used_memory"]) >= limit and took < RECOVERED_SECONDS * 4:
+                time.sleep(_LOOK_SECONDS)
+                took = time.monotonic() - began
+
+    def slow(met: Met) -> list[str]:
+        bound = RECOVERED_SECONDS * effort.times_as_late
+        return [*([f"Redis was full for {took:.1f} s after PostgreSQL was back"] if took > bound else []),
+                *late(met, effort.times_as_late)]  # fmt: skip
+
+    said = f"PostgreSQL killed, {events:,} events waiting, `maxmemory` below that; back in {effort.seconds:.0f} s"
+    try:
+        borne = await under_load(service, effort, breaking)
+        row = await judge(service, borne, fault="Redis is full while the record is away", injected=said, also=slow)
+    finally:
+        allow(service, 0)
+    return replace(row, noted=f"{row.noted} There was room again {took:.1f} s after PostgreSQL was back.")
 
 
 async def disk_filled(service: Service, effort: Effort) -> Row:
@@ -158,7 +200,7 @@ async def _row(service: Service, fault: str, injected: str, effort: Effort, brea
 def _inject(effort: Effort, say: Say) -> Sequence[Row]:
     rows = []
     with running_service(workers=2) as service:
-        for one in (killed, paused, filled, disk_filled):
+        for one in (killed, paused, filled, filled_behind, disk_filled):
             say(one.__name__)
             rows.append(asyncio.run(one(service, effort)))
     return rows

@@ -51,6 +51,12 @@ async def test_a_full_redis_gives_nothing_and_loses_nothing(service: Service) ->
     assert row.told["unavailable"] > 0
 
 
+async def test_a_redis_that_is_full_while_the_record_is_away_recovers_by_itself(service: Service) -> None:
+    row = await redis.filled_behind(service, SHORT, events=100_000)
+    prove(row)
+    assert row.told["unavailable"] > 0
+
+
 async def test_a_redis_whose_disk_is_full_ends_and_loses_nothing(service: Service) -> None:
     row = await redis.disk_filled(service, SHORT)
     prove(row)
