@@ -104,7 +104,9 @@ async def test_a_target_says_where_its_name_and_its_expiry_come_from(api: httpx.
     fresh = await api.put(f"{url}/qr", json={"payload": "https://weixin.qq.com/g/fresh"})
     assert sources(done(fresh)) == ("given", "assumed")
     image = {"image": (samples / "group_zh_3_days_left.jpg").read_bytes()}
-    renewed = await api.put(f"{url}/qr", files=image, data={"expires_at": "2026-11-22T10:00:00+08:00"})
+    renewed = await api.put(
+        f"{url}/qr", files=image, data={"expires_at": "2026-11-22T10:00:00+08:00", "allow": "other_group"}
+    )
     assert sources(done(renewed)) == ("given", "given")
     assert sources(done(await api.get(url))) == ("given", "given")
     link = await make_code(api, kind="link")
