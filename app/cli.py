@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from app import serving, starting, worker
@@ -65,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     command("worker", _worker, "run one worker: drain events into PostgreSQL, take late holds back")
     command("migrate", _migrate, "bring PostgreSQL to the tables this version expects, and see to a first workspace")
     command("check-migrations", _check_migrations, "fail when migrations and table declarations differ")
-    command("verify", _verify, "prove that counters and record agree; exit 1 names every difference")
+    verify = command("verify", _verify, "prove that counters and record agree; exit 1 names every difference")
+    verify.add_argument("--workspace", metavar="ID", help="this workspace only")
     command("rebuild", _rebuild, "restore the counters of every code from the record")
     workspaces = commands.add_parser("workspaces", help="create and list workspaces").add_subparsers(required=True)
     create = workspaces.add_parser("create", help="make a workspace and print its first admin key, once")
@@ -240,19 +242,25 @@ def _check_migrations(_settings: Settings, _: argparse.Namespace) -> int:
     return 1 if differences else 0
 
 
-def _verify(settings: Settings, _: argparse.Namespace) -> int:
+def _verify(settings: Settings, options: argparse.Namespace) -> int:
+    """Print every difference as it is found."""
+
     async def work() -> int:
         found = 0
-        async with _parts(here) as parts:
+        async with _parts(_unhurried(here)) as parts:
             await _warn(parts)
-            for workspace in await parts.drain.workspaces():
-                for difference in await parts.reconciler.verify(workspace):
-                    found += 1
-                    print(difference)
+            verifier = parts.reconciler.verifier
+            for number, of, workspace in await _workspaces(parts, options.workspace):
+                async for difference in verifier.differences(workspace, partial(_progress, number, of)):
+                    found += _report(difference)
+            if not options.workspace:
+                async for difference in verifier.strays():
+                    found += _report(difference)
         return found
 
     with _servers(settings) as here:
         found = asyncio.run(work())
+    _clear_progress()
     print("Counters and record agree." if not found else f"{found} differences.")
     return 1 if found else 0
 
@@ -261,6 +269,36 @@ async def _warn(parts: Parts) -> None:
     """Print how Redis is set up to lose counters: no difference yet, so the exit status says nothing of it."""
     for sentence in await parts.inspector.look() if parts.inspector else ():
         print(f"warning: {sentence}")
+
+
+def _unhurried(settings: Settings) -> Settings:
+    return replace(settings, database_statement_seconds=settings.verify_statement_seconds)
+
+
+async def _workspaces(parts: Parts, wanted: str | None) -> list[tuple[int, int, WorkspaceId]]:
+    """List the workspaces to work on, numbered: all of them or the one that is wanted. Raises: ValueError."""
+    found = [one for one in await parts.drain.workspaces() if wanted in (None, one)]
+    if wanted and not found:
+        raise ValueError(f"There is no workspace {wanted}; `huoma workspaces list` names them.")
+    return [(number, len(found), one) for number, one in enumerate(found, 1)]
+
+
+def _progress(number: int, of: int, step: str) -> None:
+    """Show on a terminal what is being done; a file or a pipe gets results only."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K[{number} of {of}] {step}", end="", file=sys.stderr, flush=True)
+
+
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _report(difference: object) -> int:
+    """Print a line of the result, and count it."""
+    _clear_progress()
+    print(difference, flush=True)
+    return 1
 
 
 def _rebuild(settings: Settings, _: argparse.Namespace) -> int:

@@ -79,7 +79,7 @@ def build_parts(
     pseudonyms = Pseudonyms(settings.secrets)
     drain = Drain(database, redis, pseudonyms)
     recaller = Recaller(database, redis, drain, clock, slugs=settings.slugs_remembered, codes=settings.codes_remembered)
-    reconciler = Reconciler(database, redis, drain, recaller, clock)
+    reconciler = Reconciler(database, redis, drain, recaller, clock, pseudonyms)
     rester = Rester(database, redis, after_seconds=settings.rest_after_seconds)
     sieve = SieveMaker(database, redis)
     ager = Ager(database, clock, days=settings.events_days)

@@ -3,24 +3,25 @@
 import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
-from redis.exceptions import ClusterDownError
+from redis.exceptions import ClusterDownError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.counters import activity, keys
 from app.counters.counts import Places
-from app.counters.scripts import AUDIT, GIVE_BACK
+from app.counters.scripts import AUDIT, AUDIT_ADDS, GIVE_BACK
 from app.counters.server import away
 from app.counters.stream import packed, paired, unpack
-from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.errors import CountersAway
 from app.domain.event import Event
+from app.domain.seat import Seat
 
 _ASKED_TOGETHER: Final = 500
 # How a code may be called in the order of the sweep: more loosely than we call one, so that none of ours is forgotten.
@@ -31,14 +32,39 @@ _SILENT: Final = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSE
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Hold the places of one code and the events the record does not have yet, as of one moment.
+    """Hold the counters of one code and the events the record does not have yet, as of one moment.
 
-    Shapes: targets the counters know nothing of are left out; `counted` is false when the counters are gone.
+    Shapes: `seats` and what follows mean nothing when not `counted`: the counters are gone, or rest. `holds` has each
+    open hold with its deadline (ms), `due` the deadline under which the code waits to be swept, None when it does not;
+    `reopened` counts the targets whose last re-opening is known, `highest` is the last of these, None when none is.
     """
 
     counted: bool
+    state: str
+    seats: int
+    base: int
+    seq: int
+    floor: int
     events: list[Event]
     places: dict[TargetId, Places]
+    holds: dict[Seat, int]
+    due: int | None
+    reopened: int
+    highest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Adds:
+    """Hold the adds of all accounts on some days and the events the record does not have yet, as of one moment.
+
+    Shapes: `epoch` is '' when nothing is counted for the workspace. `freed` has how many were given back on a day, and
+    the number of the last account that processes can hear of.
+    """
+
+    epoch: str
+    events: list[Event]
+    adds: dict[int, dict[AccountId, int]]
+    freed: dict[int, tuple[int, int]]
 
 
 async def late(redis: Redis, workspace: WorkspaceId, now_ms: float, limit: int) -> list[CodeId]:
@@ -84,23 +110,95 @@ async def unsettled(redis: Redis, workspaces: Sequence[WorkspaceId], now_ms: int
     return found
 
 
-async def snapshot(
-    redis: Redis, workspace: WorkspaceId, code: CodeId, targets: Sequence[TargetId], epoch: str, entry: str
-) -> Snapshot:
-    """Read one code's counters together with the stream after (`epoch`, `entry`). Raises: CountersAway."""
-    meta, counts, *_ = keys.code_keys(workspace, code)
-    counted, rows, places = await AUDIT.run(
-        redis, [keys.events(workspace), keys.epoch(workspace), meta, counts], [epoch, entry, *targets]
-    )
+async def snapshot(redis: Redis, workspace: WorkspaceId, code: CodeId, epoch: str, entry: str) -> Snapshot:
+    """Read one code's counters together with the stream after (`epoch`, `entry`).
+
+    Cost: one round trip. Raises: CountersAway; Unreadable — the stream holds what is no event.
+    """
+    meta, counts, holds, _seen, reopened = keys.code_keys(workspace, code)
+    named = [keys.events(workspace), keys.epoch(workspace), meta, counts, holds, reopened, keys.due(workspace)]
+    (state, *numbers), rows, flat, held, due, (known, highest) = await AUDIT.run(redis, named, [epoch, entry, code])
+    seats, base, seq, floor = (int(number or 0) for number in numbers)
     return Snapshot(
-        bool(counted),
-        [event for name, fields in rows for event in unpack(packed(name, paired(fields)))],
-        {
-            target: Places(int(places[2 * i]), int(places[2 * i + 1] or 0))
-            for i, target in enumerate(targets)
-            if places[2 * i]
-        },
+        numbers[0] is not None,
+        str(state or ""),
+        seats,
+        base,
+        seq,
+        floor,
+        _events(rows),
+        places_of(flat),
+        {Seat(seat): int(float(deadline)) for seat, deadline in zip(held[::2], held[1::2], strict=True)},
+        int(float(due)) if due else None,
+        known,
+        int(float(highest)) if highest else None,
     )
+
+
+def places_of(flat: Sequence[str]) -> dict[TargetId, Places]:
+    """Read the places of every target out of a code's counts: field, value and so on."""
+    counts = dict(zip(flat[::2], flat[1::2], strict=True))
+    return {
+        TargetId(field): Places(int(taken), int(counts.get(f"{field}:held", 0)))
+        for field, taken in counts.items()
+        if ":" not in field
+    }
+
+
+async def adds(redis: Redis, workspace: WorkspaceId, days: Sequence[int], epoch: str, entry: str) -> Adds:
+    """Read the adds of some local days together with the stream after (`epoch`, `entry`). Raises: as `snapshot`."""
+    named = [keys.events(workspace), keys.epoch(workspace)]
+    for day in days:
+        named += (keys.adds(workspace, day), keys.freed(workspace, day))
+    life, rows, *told = await AUDIT_ADDS.run(redis, named, [epoch, entry])
+    found: dict[int, dict[AccountId, int]] = {}
+    freed = {}
+    for day, flat, last in zip(days, told[::2], told[1::2], strict=True):
+        found[day] = {AccountId(a): int(n) for a, n in zip(flat[::2], flat[1::2], strict=True)}
+        freed[day] = found[day].pop(AccountId(keys.FREED), 0), int(float(last or 0))
+    return Adds(life, _events(rows), found, freed)
+
+
+async def seen_bits(redis: Redis, workspace: WorkspaceId, codes: Sequence[CodeId]) -> dict[CodeId, tuple[int, bytes]]:
+    """Read base and bitmap of seen places of some codes; those that are not counted are left out.
+
+    Cost: one round trip. Raises: CountersAway.
+    """
+    with away():
+        async with redis.pipeline(transaction=False) as pipe:
+            for code in codes:
+                meta, _counts, _holds, seen, _reopened = keys.code_keys(workspace, code)
+                pipe.hmget(meta, ["seats", "base"])
+                pipe.execute_command("GET", seen, NEVER_DECODE=True)
+            told = await pipe.execute(raise_on_error=False)
+    found = {}
+    for code, head, bits in zip(codes, told[::2], told[1::2], strict=True):
+        for one in (head, bits):
+            if isinstance(one, Exception) and not isinstance(one, ResponseError):
+                raise CountersAway from one
+        # A key of another type is named where the code itself is compared, or holds no bits.
+        if not isinstance(head, Exception) and head[0] is not None:
+            found[code] = int(head[1]), b"" if isinstance(bits, Exception) else bits or b""
+    return found
+
+
+async def strays(redis: Redis) -> AsyncIterator[list[tuple[WorkspaceId, CodeId]]]:
+    """Name every code that is in Redis, some at a time, perhaps more than once.
+
+    Cost: a walk over all keys, a thousand in a round trip. Raises: CountersAway.
+    """
+    cursor = 0
+    while True:
+        with away():
+            cursor, found = await redis.scan(cursor, match=keys.METAS, count=1_000)
+        read = [keys.META.fullmatch(str(name)) for name in found]
+        yield [(WorkspaceId(one[1]), CodeId(one[2])) for one in read if one]
+        if not cursor:
+            return
+
+
+def _events(rows: Sequence[Any]) -> list[Event]:
+    return [event for name, fields in rows for event in unpack(packed(name, paired(fields)))]
 
 
 async def drop(redis: Redis, workspace: WorkspaceId, code: CodeId) -> None:

@@ -44,6 +44,7 @@ KEEP = Script("keep")
 SET_ASIDE = Script("set_aside")
 NARROW = Script("narrow")
 AUDIT = Script("audit")
+AUDIT_ADDS = Script("audit_adds")
 PACK = Script("pack")
 REST = Script("rest")
 SIFT = Script("sift")
@@ -54,6 +55,6 @@ READ_AFTER = Script("read_after")
 IN_FORCE = Script("in_force")
 GIVE_BACK = Script("give_back")
 ALL = (
-    CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, PACK, REST, SIFT, SIEVE, MARK, MARK_ALL, READ_AFTER,
-    IN_FORCE, GIVE_BACK,
+    CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, AUDIT_ADDS, PACK, REST, SIFT, SIEVE, MARK,
+    MARK_ALL, READ_AFTER, IN_FORCE, GIVE_BACK,
 )  # fmt: skip

@@ -58,6 +58,11 @@ class CapDays:
         others = {day for day in self._days_since(since, now) if day != today}
         return today, *sorted(others)
 
+    def touched(self, now: datetime) -> tuple[int, ...]:
+        """List the days whose adds a claim or a release may change at `now`, today first."""
+        span = self.span(now)
+        return span if span[0] - 1 in span else (span[0], span[0] - 1, *span[1:])
+
     def _days_since(self, since: datetime, now: datetime) -> Iterator[int]:
         begun = _LONG_AGO
         for one in (*self.former, FormerZone(self.time_zone, self.era, now)):

@@ -1,24 +1,22 @@
 """Take late holds back, prove that counters and record agree (核验), and rebuild one from the other (重建)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
-import sqlalchemy as sa
 from redis.asyncio import Redis
 
-from app.counters import audit, stream
+from app.counters import audit
 from app.counters.claims import Block, settle
-from app.counters.counts import Places
-from app.domain.cap_days import date_of_day
-from app.domain.code import CodeId, TargetId, WorkspaceId
+from app.domain.code import WorkspaceId
+from app.domain.pseudonym import Pseudonyms
 from app.domain.rotation import Terms
-from app.domain.tally import Move, fold
+from app.services.comparing import Difference
 from app.services.draining import Drain
 from app.services.recalling import Recaller
-from app.store import records, rests, retellings
-from app.store.database import Database, Writing
+from app.services.verifying import Verifier
+from app.store import records
+from app.store.database import Database
 from app.store.snapshots import read_days
 from app.telemetry import RELEASED_SWEEPS
 
@@ -27,38 +25,24 @@ _SWEEP: Final = 100
 _SWEEPS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Name one place where two tellings of the same thing disagree.
-
-    Shapes: `code` and `target` are empty where the thing belongs to none; `teller` says who else counted.
-    """
-
-    workspace: WorkspaceId
-    code: CodeId
-    target: TargetId
-    what: str
-    counted: int
-    recorded: int
-    teller: Literal["counters", "events"] = "counters"
-
-    def __str__(self) -> str:
-        code, target = self.code and f" code {self.code}", self.target and f" target {self.target}"
-        place = f"workspace {self.workspace}{code}{target}"
-        return f"{place}: {self.what}: {self.teller} say {self.counted}, record says {self.recorded}"
-
-
 class Reconciler:
     """Keep counters and record in agreement."""
 
     def __init__(
-        self, database: Database, redis: Redis, drain: Drain, recaller: Recaller, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        redis: Redis,
+        drain: Drain,
+        recaller: Recaller,
+        clock: Callable[[], datetime],
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self._database = database
         self._redis = redis
         self._drain = drain
-        self._recaller = recaller
         self._clock = clock
+        self._recaller = recaller
+        self.verifier = Verifier(database, redis, drain, clock, pseudonyms)
 
     async def sweep(self, workspace: WorkspaceId) -> int:
         """Take back the holds that ran out and that no scan has met since; return how often a code was swept.
@@ -94,27 +78,8 @@ class Reconciler:
         return await audit.unsettled(self._redis, await self._drain.workspaces(), now_ms)
 
     async def verify(self, workspace: WorkspaceId) -> list[Difference]:
-        """Compare events with totals, hours and adds, and totals with counters; an empty list proves that all agree.
-
-        The record stands still meanwhile: its position is locked, and what the stream holds beyond it is added.
-        Raises: StoreAway, CountersAway.
-        """
-        await self._drain.all_of(workspace)
-        async with self._database.writing() as connection:
-            at = await records.lock_position(connection, workspace, wait=True)
-            assert at is not None
-            totals = await records.totals_of(connection, workspace)
-            found = self._against_events(workspace, totals, await retellings.places(connection, workspace))
-            found += await self._statistics_against_events(connection, workspace)
-            found += await self._set_aside(workspace)
-            by_code: dict[CodeId, list[TargetId]] = {}
-            for target, (code, *_) in totals.items():
-                by_code.setdefault(code, []).append(target)
-            for code, targets in by_code.items():
-                # A transaction that only waits for Redis is taken for idle, and loses its lock.
-                await connection.execute(sa.text("select 1"))
-                found += await self._against_counters(connection, workspace, at, code, targets, totals)
-        return found
+        """Name every difference of a workspace; an empty list proves that all agree. See `Verifier.differences`."""
+        return [difference async for difference in self.verifier.differences(workspace)]
 
     async def rebuild(self, workspace: WorkspaceId) -> int:
         """Throw the counters of a workspace's codes away and restore them from the record; answer with how many.
@@ -122,91 +87,8 @@ class Reconciler:
         What is held becomes taken for good: the safe side. Restoring a code first records everything that waits.
         Raises: StoreAway, CountersAway — what was thrown away is restored by the next scan.
         """
-        async with self._database.reading() as connection:
-            codes = await records.codes_of(connection, workspace)
+        codes = [code async for page in records.pages_of_codes(self._database, workspace) for code in page]
         for code in codes:
             await audit.drop(self._redis, workspace, code)
             await self._recaller.publish(code)
         return len(codes)
-
-    def _against_events(
-        self,
-        workspace: WorkspaceId,
-        totals: dict[TargetId, tuple[CodeId, int, int, int]],
-        retold: dict[TargetId, retellings.Retold],
-    ) -> list[Difference]:
-        found = []
-        for target, (code, _members, held, seen) in totals.items():
-            held_again, seen_again, _ = retold.get(target, retellings.Retold(0, 0, None))
-            for what, again, recorded in (("held", held_again, held), ("seen", seen_again, seen)):
-                if again != recorded:
-                    found.append(Difference(workspace, code, target, f"{what} by events", again, recorded, "events"))
-        return found
-
-    async def _set_aside(self, workspace: WorkspaceId) -> list[Difference]:
-        [waiting] = await stream.waiting(self._redis, [workspace])
-        what = "entries that could not be recorded"
-        nowhere = CodeId(""), TargetId("")
-        return [Difference(workspace, *nowhere, what, waiting.unreadable, 0)] if waiting.unreadable else []
-
-    async def _statistics_against_events(self, connection: Writing, workspace: WorkspaceId) -> list[Difference]:
-        found = []
-        for code, kind, events, hours in await retellings.hours_apart(connection, workspace):
-            what = f"{kind.name.lower()} by the hour"
-            found.append(Difference(workspace, code, TargetId(""), what, events, hours, "events"))
-        for account, day, events, adds in await retellings.adds_apart(connection, workspace):
-            what = f"adds of account {account} on {date_of_day(day)}"
-            found.append(Difference(workspace, CodeId(""), TargetId(""), what, events, adds, "events"))
-        return found
-
-    async def _against_counters(
-        self,
-        connection: Writing,
-        workspace: WorkspaceId,
-        at: records.Position,
-        code: CodeId,
-        targets: Sequence[TargetId],
-        totals: dict[TargetId, tuple[CodeId, int, int, int]],
-    ) -> list[Difference]:
-        counted = await self._counted(connection, workspace, at, code, targets)
-        if counted is None:
-            # Nothing is counted until the next scan rebuilds it, so nothing can disagree.
-            return []
-        moves = fold(counted.events).targets
-        found = []
-        for target in targets:
-            _code, members, held, seen = totals[target]
-            move = moves.get(target, Move(code))
-            if move.members is not None:
-                members, seen = move.members, 0
-            held += move.held
-            have = counted.places.get(target, Places(members, 0))
-            for what, counts, recorded in (
-                ("places taken", have.taken, members + held + seen + move.seen),
-                ("places held", have.held, held),
-            ):
-                if counts != recorded:
-                    found.append(Difference(workspace, code, target, what, counts, recorded))
-        return found
-
-    async def _counted(
-        self,
-        connection: Writing,
-        workspace: WorkspaceId,
-        at: records.Position,
-        code: CodeId,
-        targets: Sequence[TargetId],
-    ) -> audit.Snapshot | None:
-        """Read a code's counters, in Redis or at rest; None when they are gone."""
-        counted = await audit.snapshot(self._redis, workspace, code, targets, at.epoch, at.entry)
-        if counted.counted:
-            return counted
-        rest = await rests.find(connection, code)
-        if rest is None or not rest.complete or rest.epoch != await stream.epoch_of(self._redis, workspace):
-            return None
-        # Asked again: the code may have been woken between the two, and what rested means nothing then.
-        counted = await audit.snapshot(self._redis, workspace, code, targets, at.epoch, at.entry)
-        if counted.counted:
-            return counted
-        taken = rest.taken()
-        return replace(counted, places={target: Places(taken[target], 0) for target in targets if target in taken})

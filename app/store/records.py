@@ -14,8 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.event import Packed, Unreadable
 from app.domain.tally import Moves, Tally
-from app.store.database import Reading, Writing
-from app.store.tables import account_days, codes, stream_positions, target_totals, targets, workspaces
+from app.store.database import Database, Reading, Writing
+from app.store.tables import account_days, code_totals, codes, stream_positions, target_totals, targets, workspaces
 
 # Where an entry stands, and then a line as `Packed.lines` spells it.
 _COLUMNS: Final = (
@@ -23,6 +23,9 @@ _COLUMNS: Final = (
     "kind", "code_id", "client", "seat", "target_id", "account_id", "day", "channel", "visitor", "detail",
 )  # fmt: skip
 
+# Codes and targets of a page, at most.
+_CODES: Final = 500
+_TARGETS: Final = 50_000
 # Rows sent to PostgreSQL together: so many that it works while the next are made, and few enough to be small.
 _ROWS: Final = 1_000
 _LAST_DAY_MS: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) * 1000
@@ -291,10 +294,10 @@ _COUNT_HOURS: Final = """
 
 
 async def totals_of(
-    connection: Reading | Writing, workspace: WorkspaceId
+    connection: Reading | Writing, workspace: WorkspaceId, of: Sequence[CodeId] | None = None
 ) -> dict[TargetId, tuple[CodeId, int, int, int]]:
-    """Read (code, members, held, seen) of every target of a workspace. Cost: one query."""
-    rows = await connection.execute(
+    """Read (code, members, held, seen) of every target of a workspace, or of some of its codes. Cost: one query."""
+    query = (
         sa.select(
             targets.c.id,
             targets.c.code_id,
@@ -303,14 +306,55 @@ async def totals_of(
         .select_from(targets.outerjoin(target_totals, target_totals.c.target_id == targets.c.id))
         .where(targets.c.workspace_id == workspace)
     )
+    rows = await connection.execute(query if of is None else query.where(targets.c.code_id.in_(of)))
     return {TargetId(row[0]): (CodeId(row[1]), row[2], row[3], row[4]) for row in rows}
 
 
-async def codes_of(connection: Reading | Writing, workspace: WorkspaceId) -> list[CodeId]:
-    """Name every code of a workspace. Cost: one query."""
-    return [
-        CodeId(r[0]) for r in await connection.execute(sa.select(codes.c.id).where(codes.c.workspace_id == workspace))
-    ]
+async def seats_of(connection: Reading | Writing, of: Sequence[CodeId]) -> dict[CodeId, int]:
+    """Read the last seat given of some codes; one that gave none is left out. Cost: one query."""
+    query = sa.select(code_totals.c.code_id, code_totals.c.seats).where(code_totals.c.code_id.in_(of))
+    return {CodeId(row[0]): row[1] for row in await connection.execute(query)}
+
+
+async def version_of(connection: Reading | Writing, code: CodeId) -> int:
+    """Read the version of a code. Cost: one query by primary key."""
+    return int((await connection.execute(sa.select(codes.c.version).where(codes.c.id == code))).scalar_one())
+
+
+async def pages_of_codes(database: Database, workspace: WorkspaceId) -> AsyncIterator[list[CodeId]]:
+    """Name every code of a workspace, some at a time, in their order: few where they have many targets.
+
+    Cost: one query for each 500 codes. Raises: StoreAway.
+    """
+    last = ""
+    while True:
+        query = (
+            sa.select(codes.c.id, sa.func.count(targets.c.id))
+            .select_from(codes.outerjoin(targets, targets.c.code_id == codes.c.id))
+            .where(codes.c.workspace_id == workspace, codes.c.id > last)
+            .group_by(codes.c.id)
+            .order_by(codes.c.id)
+            .limit(_CODES)
+        )
+        async with database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        if not rows:
+            return
+        page: list[CodeId] = []
+        size = 0
+        for code, having in rows:
+            if page and size + having > _TARGETS:
+                break
+            page.append(CodeId(code))
+            size += having
+        yield page
+        last = page[-1]
+
+
+async def codes_there(connection: Reading | Writing, of: Sequence[CodeId]) -> set[CodeId]:
+    """Tell which of some codes the record has. Cost: one query by primary key."""
+    rows = await connection.execute(sa.select(codes.c.id).where(codes.c.id.in_(of)))
+    return {CodeId(row[0]) for row in rows}
 
 
 async def adds_of(connection: Reading | Writing, workspace: WorkspaceId, day: int) -> dict[AccountId, int]:

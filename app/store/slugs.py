@@ -5,7 +5,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from app.domain.code import Slug
+from app.domain.code import Slug, WorkspaceId
 from app.store.database import Database, Writing
 from app.store.tables import slugs
 
@@ -34,11 +34,16 @@ async def count(database: Database) -> int:
         return await connection.scalar(sa.select(sa.func.count()).select_from(slugs)) or 0
 
 
-async def pages(database: Database) -> AsyncIterator[list[Slug]]:
-    """Read all slugs that were made when it began, a page at a time, and perhaps later ones. Raises: StoreAway."""
+async def pages(database: Database, workspace: WorkspaceId | None = None) -> AsyncIterator[list[Slug]]:
+    """Read all slugs, or those of a workspace, that were made when it began, and perhaps later ones.
+
+    Shapes: a page at a time. Raises: StoreAway.
+    """
     last = ""
     while True:
         query = sa.select(slugs.c.slug).where(slugs.c.slug > last).order_by(slugs.c.slug).limit(_PAGE)
+        if workspace is not None:
+            query = query.where(slugs.c.workspace_id == workspace)
         async with database.reading() as connection:
             page = [Slug(row[0]) for row in await connection.execute(query)]
         if not page:

@@ -65,3 +65,26 @@ def test_a_mistake_is_explained_and_changes_nothing(service: Service, command: t
     assert says in refused.stderr
     assert "Traceback" not in refused.stderr
     assert service.run("workspaces", "list").stdout == before
+
+
+def test_one_workspace_is_verified_and_what_cannot_be_compared_ends_in_no_traceback(service: Service) -> None:
+    code, slug = make_code(service, "poster", [20])
+    asyncio.run(crowd(service.url, slug, visitors=3, connections=1))
+    service.wait_until_drained()
+    workspace = service.run("workspaces", "list").stdout.split("\t")[0]
+    redis = Redis.from_url(service.servers.servers.redis_url, decode_responses=True)
+    [counts] = redis.scan_iter(f"*code:{code}:counts", count=10_000)
+    redis.rename(counts, "elsewhere")
+    redis.set(counts, "no counts")
+
+    named = service.run("verify", "--workspace", workspace)
+    redis.rename("elsewhere", counts)
+    agreed = service.run("verify", "--workspace", workspace)
+    nowhere = service.run("verify", "--workspace", "nowhere")
+
+    assert (named.returncode, agreed.returncode) == (1, 0), agreed.stdout
+    assert f"code {code}: could not be compared" in named.stdout
+    assert "Traceback" not in named.stderr
+    assert (nowhere.returncode, nowhere.stderr) == (
+        2, "huoma: There is no workspace nowhere; `huoma workspaces list` names them.\n",
+    )  # fmt: skip

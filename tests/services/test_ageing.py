@@ -43,8 +43,8 @@ async def agrees(database: Database, workspace: Workspace) -> None:
         totals = await records.totals_of(connection, workspace.id)
         again = {target: told[:2] for target, told in (await retellings.places(connection, workspace.id)).items()}
         assert {target: row[2:] for target, row in totals.items()} == dict.fromkeys(totals, (0, 0)) | again
-        assert await retellings.hours_apart(connection, workspace.id) == []
-        assert await retellings.adds_apart(connection, workspace.id) == []
+        for apart in (retellings.kinds_apart, retellings.hours_apart, retellings.adds_apart, retellings.seats_apart):
+            assert [one async for one in apart(connection, workspace.id)] == []
 
 
 async def left(database: Database, workspace: Workspace) -> list[date]:

@@ -142,6 +142,8 @@ async def test_a_process_that_dies_between_record_and_stream_records_nothing_twi
     await process.drain.reread(made.workspace)
     given = {"narrow_aside": 2, "drop_aside": 3}[dies_at]
     assert await totals(database, other) == [(0, given, 0)]
+    rows: Any = await redis.xrange(keys.unreadable(made.workspace))
+    assert [fields for _, fields in rows if other.id in fields["events"]] == [], "what is recorded is set aside no more"
 
 
 async def test_a_late_hold_of_a_lost_target_comes_back_and_stops_nothing(

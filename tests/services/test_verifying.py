@@ -11,7 +11,8 @@ from app.counters import audit
 from app.domain.event import EventKind
 from app.domain.workspace import Workspace
 from app.embedded import Servers
-from app.services.reconciling import Difference, Reconciler
+from app.services.comparing import Difference
+from app.services.reconciling import Reconciler
 from app.store.database import Database
 from app.store.tables import account_days, stat_hours
 from tests.conftest import START, Clock

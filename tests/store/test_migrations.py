@@ -94,5 +94,6 @@ async def test_what_happened_before_there_were_hours_is_counted(servers: Servers
             ("ny", "2026-11-01T06:00", "c", 1),
         }
         for workspace in ("ny", "ktm"):
-            assert await retellings.hours_apart(connection, WorkspaceId(workspace)) == []
+            for apart in (retellings.kinds_apart, retellings.hours_apart):
+                assert [one async for one in apart(connection, WorkspaceId(workspace))] == []
     await old.close()
