@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from app import serving, starting, worker
+from app.counters import rebuilds
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.embedded import EmbeddedServers, Servers, launch, running
@@ -68,7 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     command("check-migrations", _check_migrations, "fail when migrations and table declarations differ")
     verify = command("verify", _verify, "prove that counters and record agree; exit 1 names every difference")
     verify.add_argument("--workspace", metavar="ID", help="this workspace only")
-    command("rebuild", _rebuild, "restore the counters of every code from the record")
+    rebuild = command("rebuild", _rebuild, "restore the counters of every code from the record; exit 1 names failures")
+    rebuild.add_argument("--workspace", metavar="ID", help="this workspace only")
+    rebuild.add_argument(
+        "--from-record",
+        action="store_true",
+        help="give up what the counters hold beyond the record: it may be given again",
+    )
     workspaces = commands.add_parser("workspaces", help="create and list workspaces").add_subparsers(required=True)
     create = workspaces.add_parser("create", help="make a workspace and print its first admin key, once")
     create.add_argument("name")
@@ -301,14 +308,29 @@ def _report(difference: object) -> int:
     return 1
 
 
-def _rebuild(settings: Settings, _: argparse.Namespace) -> int:
-    async def work() -> int:
-        async with _parts(here) as parts:
-            return sum([await parts.reconciler.rebuild(w) for w in await parts.drain.workspaces()])
+def _rebuild(settings: Settings, options: argparse.Namespace) -> int:
+    """Rebuild what can be, and name what was kept and what could not be."""
+
+    async def work() -> tuple[int, int]:
+        done = failed = 0
+        async with _parts(_unhurried(here)) as parts:
+            for number, of, workspace in await _workspaces(parts, options.workspace):
+                _progress(number, of, f"{workspace}: rebuilding")
+                told = await parts.reconciler.rebuild(workspace, from_record=options.from_record)
+                done += told.codes
+                failed += sum(map(_report, told.failed))
+                for kept in told.kept:
+                    _report(kept)
+            if options.from_record and not options.workspace:
+                async for stray in parts.reconciler.verifier.strays():
+                    await rebuilds.forget(parts.redis, stray.workspace, stray.code)
+        return done, failed
 
     with _servers(settings) as here:
-        print(f"Rebuilt the counters of {asyncio.run(work())} codes from the record.")
-    return 0
+        done, failed = asyncio.run(work())
+    _clear_progress()
+    print(f"Rebuilt the counters of {done} codes from the record." + (f" {failed} failures." if failed else ""))
+    return 1 if failed else 0
 
 
 def _create_workspace(settings: Settings, options: argparse.Namespace) -> int:

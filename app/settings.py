@@ -71,7 +71,7 @@ class Settings:
     database_connect_seconds: float = _knob(2.0, "Time for a PostgreSQL connection before it counts as away.")
     database_statement_seconds: float = _knob(30.0, "Time for one statement.")
     verify_statement_seconds: float = _knob(
-        3_600.0, "Time for one statement of `huoma verify`, which reads all events of a workspace."
+        3_600.0, "Time for one statement of `huoma verify` and `huoma rebuild`, which read all events of a workspace."
     )
     slugs_remembered: int = _knob(100_000, "Slugs one process remembers.")
     codes_remembered: int = _knob(2_000, "Codes one process remembers.")

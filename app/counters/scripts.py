@@ -45,6 +45,8 @@ SET_ASIDE = Script("set_aside")
 NARROW = Script("narrow")
 AUDIT = Script("audit")
 AUDIT_ADDS = Script("audit_adds")
+REBUILD = Script("rebuild")
+RESTORE_ADDS = Script("restore_adds")
 PACK = Script("pack")
 REST = Script("rest")
 SIFT = Script("sift")
@@ -55,6 +57,6 @@ READ_AFTER = Script("read_after")
 IN_FORCE = Script("in_force")
 GIVE_BACK = Script("give_back")
 ALL = (
-    CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, AUDIT_ADDS, PACK, REST, SIFT, SIEVE, MARK,
-    MARK_ALL, READ_AFTER, IN_FORCE, GIVE_BACK,
+    CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, AUDIT_ADDS, REBUILD, RESTORE_ADDS, PACK, REST, SIFT,
+    SIEVE, MARK, MARK_ALL, READ_AFTER, IN_FORCE, GIVE_BACK,
 )  # fmt: skip

@@ -61,7 +61,8 @@ class Event:
     """Tell one thing that happened; its place in the stream is (entry, n), unique within one life of the stream.
 
     Shapes: `entry` is `ms-seq`; when re-based, `seat.number` is the head count, and when kept, how many holds
-    became places for good because the counters were lost; `seat.target` is the target. Events
+    became places for good because the counters were lost, or, with an account and without a target, how many adds the
+    record did not know; `seat.target` is the target. Events
     that took no place have a seat of number 0 that only tells channel and visitor.
     `detail` is `again` where who had a place before was given another (claimed, taken); why nobody had room
     (full, fallback: a `TargetState`, `returned`, `not_open`, `ended`, `no_options`); an option's number (option).

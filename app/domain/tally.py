@@ -55,6 +55,8 @@ def fold(events: Iterable[Event]) -> Moves:
 
 def _fold_one(moves: Moves, event: Event) -> None:
     seat, kind = event.seat, event.kind
+    if kind is EventKind.KEPT and not seat.target and seat.account:
+        moves.adds[seat.account, seat.day] = moves.adds.get((seat.account, seat.day), 0) + seat.number
     if not seat.target or kind not in _MOVING:
         return
     move = moves.targets.setdefault(seat.target, Move(event.code))
@@ -110,7 +112,7 @@ class Tally:
             if kind in UNCOUNTED:
                 # What came before it must not be counted as if it came after.
                 self.close()
-                self._keep_or_rebase(kind, CodeId(code), TargetId(place.partition("|")[0]), int(number))
+                self._keep_or_rebase(kind, CodeId(code), place, int(number))
                 continue
             alike[f"{kind}|{code}|{client}|{place}|{detail}"] += 1
             if kind in _GIVEN and place[0] != "|" and int(number) > seats.get(CodeId(code), -1):
@@ -139,10 +141,14 @@ class Tally:
                     self.moves.adds[who] = self.moves.adds.get(who, 0) + adds * n
         self._alike.clear()
 
-    def _keep_or_rebase(self, kind: str, code: CodeId, target: TargetId, number: int) -> None:
+    def _keep_or_rebase(self, kind: str, code: CodeId, place: str, number: int) -> None:
+        target, account, day, _channel = place.split("|")
         if not target:
+            if account and kind == EventKind.KEPT:
+                of = AccountId(account), int(day)
+                self.moves.adds[of] = self.moves.adds.get(of, 0) + number
             return
-        move = self._move(code, target)
+        move = self._move(code, TargetId(target))
         if kind == EventKind.REBASED:
             move.members, move.seen = number, 0
         else:

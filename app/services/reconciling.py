@@ -13,9 +13,9 @@ from app.domain.pseudonym import Pseudonyms
 from app.domain.rotation import Terms
 from app.services.comparing import Difference
 from app.services.draining import Drain
+from app.services.rebuilding import Rebuilder, Rebuilt
 from app.services.recalling import Recaller
 from app.services.verifying import Verifier
-from app.store import records
 from app.store.database import Database
 from app.store.snapshots import read_days
 from app.telemetry import RELEASED_SWEEPS
@@ -41,7 +41,7 @@ class Reconciler:
         self._redis = redis
         self._drain = drain
         self._clock = clock
-        self._recaller = recaller
+        self._rebuilder = Rebuilder(database, redis, drain, recaller, clock)
         self.verifier = Verifier(database, redis, drain, clock, pseudonyms)
 
     async def sweep(self, workspace: WorkspaceId) -> int:
@@ -81,14 +81,6 @@ class Reconciler:
         """Name every difference of a workspace; an empty list proves that all agree. See `Verifier.differences`."""
         return [difference async for difference in self.verifier.differences(workspace)]
 
-    async def rebuild(self, workspace: WorkspaceId) -> int:
-        """Throw the counters of a workspace's codes away and restore them from the record; answer with how many.
-
-        What is held becomes taken for good: the safe side. Restoring a code first records everything that waits.
-        Raises: StoreAway, CountersAway — what was thrown away is restored by the next scan.
-        """
-        codes = [code async for page in records.pages_of_codes(self._database, workspace) for code in page]
-        for code in codes:
-            await audit.drop(self._redis, workspace, code)
-            await self._recaller.publish(code)
-        return len(codes)
+    async def rebuild(self, workspace: WorkspaceId, *, from_record: bool = False) -> Rebuilt:
+        """Bring the counters of every code up to the record. See `Rebuilder.rebuild`."""
+        return await self._rebuilder.rebuild(workspace, from_record=from_record)

@@ -174,6 +174,7 @@ _KEEP_ADDS: Final = """
     insert into past_adds as p (workspace_id, account_id, day, adds)
     select workspace_id, account_id, day,
         count(*) filter (where kind in ('c', 't')) - count(*) filter (where kind = 'x')
+            + coalesce(sum(seat) filter (where kind = 'k' and target_id = ''), 0)
     from {0} where account_id <> '' group by workspace_id, account_id, day
     on conflict (workspace_id, account_id, day) do update set adds = p.adds + excluded.adds
 """

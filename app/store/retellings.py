@@ -287,7 +287,8 @@ _ADDS: Final = """
     with e as (
         select account_id, day, sum(adds) as adds from (
             select account_id, day,
-                count(*) filter (where kind in ('c', 't')) - count(*) filter (where kind = 'x') as adds
+                count(*) filter (where kind in ('c', 't')) - count(*) filter (where kind = 'x')
+                    + coalesce(sum(seat) filter (where kind = 'k' and target_id = ''), 0) as adds
             from events where workspace_id = :workspace and account_id <> '' group by account_id, day
             union all
             select account_id, day, adds from past_adds where workspace_id = :workspace

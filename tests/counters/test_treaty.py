@@ -60,7 +60,11 @@ def test_every_event_kind_that_lua_writes_is_one_of_ours() -> None:
     written = set(re.findall(r"(?:record\(|record\(hold > 0 and 'c' or )'(\w)'", _body("claim")))
     assert "record(hold > 0 and 'c' or 't'," in _body("claim")
     written |= {"c"}
-    written |= {kind for name in ("rebase", "publish") for kind in re.findall(r"'(\w)\|'", _body(name))}
+    written |= {
+        kind
+        for name in ("rebase", "publish", "rebuild", "restore_adds")
+        for kind in re.findall(r"'(\w)\|'", _body(name))
+    }
     assert written == {"x", "l", "c", "t", "r", "s", "b", "k"}
     assert written <= {kind.value for kind in EventKind}
 

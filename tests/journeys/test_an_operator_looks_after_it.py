@@ -67,7 +67,7 @@ def test_a_mistake_is_explained_and_changes_nothing(service: Service, command: t
     assert service.run("workspaces", "list").stdout == before
 
 
-def test_one_workspace_is_verified_and_what_cannot_be_compared_ends_in_no_traceback(service: Service) -> None:
+def test_one_workspace_is_verified_and_rebuilt_and_what_fails_ends_in_no_traceback(service: Service) -> None:
     code, slug = make_code(service, "poster", [20])
     asyncio.run(crowd(service.url, slug, visitors=3, connections=1))
     service.wait_until_drained()
@@ -78,13 +78,16 @@ def test_one_workspace_is_verified_and_what_cannot_be_compared_ends_in_no_traceb
     redis.set(counts, "no counts")
 
     named = service.run("verify", "--workspace", workspace)
+    failed = service.run("rebuild", "--workspace", workspace)
     redis.rename("elsewhere", counts)
+    mended = service.run("rebuild")
     agreed = service.run("verify", "--workspace", workspace)
     nowhere = service.run("verify", "--workspace", "nowhere")
 
-    assert (named.returncode, agreed.returncode) == (1, 0), agreed.stdout
+    assert (named.returncode, failed.returncode, mended.returncode, agreed.returncode) == (1, 1, 0, 0), agreed.stdout
     assert f"code {code}: could not be compared" in named.stdout
-    assert "Traceback" not in named.stderr
+    assert f"code {code}: was not rebuilt and is as it was" in failed.stdout
+    assert "Traceback" not in named.stderr + failed.stderr
     assert (nowhere.returncode, nowhere.stderr) == (
         2, "huoma: There is no workspace nowhere; `huoma workspaces list` names them.\n",
     )  # fmt: skip

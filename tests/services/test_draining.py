@@ -314,7 +314,7 @@ async def test_rebuild_restores_every_code(process: Process, code: Make, redis: 
     made = [await code(3) for _ in range(3)]
     for one in made:
         await process.phone().visit(one.slug)
-    assert await process.reconciler.rebuild(made[0].workspace) == 3
+    assert (await process.reconciler.rebuild(made[0].workspace)).codes == 3
     for one in made:
         assert await one.places(redis) == [(1, 0)]
     assert await process.reconciler.verify(made[0].workspace) == []
