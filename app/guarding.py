@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import heapq
+import re
 import sys
 import termios
 from collections.abc import Sequence
@@ -16,8 +17,13 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.web import pages
+
 # Twenty seat cookies are some 3 kB.
 HEAD_BYTES_MAX: Final = 64 * 1024
+# Of a request line that is put right.
+_LINE_BYTES_MAX: Final = 8 * 1024
+_BARE: Final = re.compile(rb"[\x80-\xff]")
 # As many as granian takes.
 HEAD_FIELDS_MAX: Final = 100
 # Requests on one connection that wait for the answers to those before.
@@ -51,6 +57,8 @@ class Guarded(HttpToolsProtocol):
         self._loose_bytes = 0
         self._too_large = False
         self._refused = False
+        # Whether what comes next begins a request.
+        self._between = True
         self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,6 +80,8 @@ class Guarded(HttpToolsProtocol):
         if self._refused:
             return
         self._loose_bytes += len(data)
+        if self._between and not data.isascii():
+            data = _encoded(data)
         super().data_received(data)
         if self._loose_bytes > HEAD_BYTES_MAX and not self._refused:
             self._refuse(431)
@@ -79,6 +89,7 @@ class Guarded(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
+        self._between = False
         self.waiting_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
@@ -100,7 +111,7 @@ class Guarded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._loose_bytes = 0
+        self._loose_bytes, self._between = 0, True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -130,10 +141,13 @@ class Guarded(HttpToolsProtocol):
             if self.pipeline or cycle.response_started:
                 self.transport.close()
                 return
-        reason = _REFUSED[status]
+        # A person may have sent what cannot be read: an address out of a text, in bytes that no browser sends.
+        body = pages.unknown_page(language=pages.Language.ZH) if status == 400 else _REFUSED[status]
+        headers = pages.HEADERS if status == 400 else ((b"content-type", b"text/plain; charset=utf-8"),)
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%s" % (status, reason, len(reason), reason)
+            b"HTTP/1.1 %d %s\r\n%scontent-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (status, _REFUSED[status], head, len(body), body)
         )
         self.transport.close()
 
@@ -173,6 +187,14 @@ class Guarded(HttpToolsProtocol):
         others: list[Guarded] = [one for one in self.connections if isinstance(one, Guarded) and one.idle]
         for one in heapq.nsmallest(1 + len(others) // _SHARE_CLOSED, others, key=lambda one: one.waiting_since):
             one.transport.abort()
+
+
+def _encoded(data: bytes) -> bytes:
+    """Percent-encode the bytes outside ASCII in a request line, as a browser does; some programs send them bare."""
+    line, end, rest = data.partition(b"\r\n")
+    if len(line) > _LINE_BYTES_MAX or not line.startswith((b"GET ", b"HEAD ")):
+        return data
+    return _BARE.sub(lambda found: b"%%%02X" % found[0][0], line) + end + rest
 
 
 def _length(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:

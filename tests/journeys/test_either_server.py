@@ -167,6 +167,20 @@ def test_what_is_no_proper_request_is_refused_and_never_a_fault(service: Service
         assert visitor.get("/healthz").is_success
 
 
+@pytest.mark.parametrize("what", ["?utm_campaign=双11", "。", "？utm=双11", ""])
+def test_an_address_in_bare_bytes_leads_to_its_code(service: Service, what: str) -> None:
+    """Browsers encode what is no ASCII in an address; some programs and old phones send it bare."""
+    _, slug = make_code(service, "poster", [200])
+    lines = f"GET /{slug}{what} HTTP/1.1\r\nHost: h\r\nUser-Agent: {PHONE}\r\nConnection: close\r\n\r\n"
+    answer = b""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as stranger:
+        stranger.sendall(lines.encode())
+        while piece := stranger.recv(65_536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+    assert b"x-huoma-outcome: claimed" in answer.lower()
+
+
 def test_all_processes_are_summed_up(service: Service) -> None:
     _, slug = make_code(service, "poster", [200])
     before = scans_counted(service, "claimed")
