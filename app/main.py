@@ -78,7 +78,7 @@ class Web:
             self.parts.inspector,
         )
         scanner = Scanner(self.parts.recaller, self.batcher, Signer(settings.secrets()), clock)
-        app = ScanApp(scanner, Pictures(self.parts.database), api, settings.url)
+        app = ScanApp(scanner, Pictures(self.parts.database), api, settings.url, settings.files())
         # Here and not in the server, so that any server will do.
         self.app: ASGIApp = ProxyHeadersMiddleware(app, settings.proxies())  # type: ignore[arg-type, assignment]
 

@@ -79,6 +79,11 @@ class Settings:
         3_600, "Time without a scan after which a code's counters leave Redis for PostgreSQL; 0 leaves them there."
     )
     events_days: int = _knob(90, "Days after which the worker drops a day of events; counts stay. 0 keeps all.")
+    verification_files: str = _knob(
+        "",
+        "Texts that WeChat and WeCom ask for at the root of the domain, comma-separated: "
+        "`MP_verify_AbCd1234.txt=AbCd1234,WW_verify_….txt=…`.",
+    )
     trusted_proxies: str = _knob(
         "127.0.0.1,::1",
         "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",
@@ -113,6 +118,7 @@ class Settings:
             _check_address(PREFIX + "REDIS_URL", values["redis_url"])
         if values.get("redis_replicas", 0) < 0:
             raise ValueError(f"{PREFIX}REDIS_REPLICAS cannot be less than 0.")
+        _read_files(PREFIX + "VERIFICATION_FILES", values.get("verification_files", ""))
         for one in _listed(values.get("trusted_proxies", "")):
             _check_network(PREFIX + "TRUSTED_PROXIES", one)
         return cls(**values)
@@ -136,6 +142,10 @@ class Settings:
     def proxies(self) -> list[str]:
         """Name the proxies that are believed."""
         return _listed(self.trusted_proxies)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the texts served at the root of the domain, by their paths."""
+        return _read_files(PREFIX + "VERIFICATION_FILES", self.verification_files)
 
     def secrets(self) -> list[bytes]:
         """Name the signing secrets, the one that signs first.
@@ -188,6 +198,22 @@ def _origin(name: str, text: str) -> str:
 
 def _listed(text: str) -> list[str]:
     return [one.strip() for one in text.split(",") if one.strip()]
+
+
+_FILE = re.compile(r"((?:MP|WW)_verify_[A-Za-z0-9]{1,64}\.txt)=([A-Za-z0-9_.=-]{1,200})")
+
+
+def _read_files(name: str, text: str) -> dict[str, bytes]:
+    """Read texts by their paths. Raises: ValueError."""
+    files = {}
+    for one in _listed(text):
+        found = _FILE.fullmatch(one)
+        if found is None:
+            raise ValueError(
+                f"{name} holds {one!r}; write MP_verify_….txt=text or WW_verify_….txt=text, letters and digits only."
+            )
+        files[f"/{found[1]}"] = found[2].encode()
+    return files
 
 
 def _check_network(name: str, text: str) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from app.domain.code import Code, CodeKind, Slug, Target
 from app.domain.event import EventKind
+from app.domain.openings import Shortage
 from app.domain.outcome import Disabled, Ended, Full, Menu, NotOpen, Outcome, OutsideWechat, Preview, Visit
 from app.domain.seat import Claimed, Seat
 from app.domain.visitor import Browser, Client
@@ -16,9 +17,10 @@ Declined = tuple[EventKind, str, Outcome | None]
 
 
 def decline(visit: Visit, slug: Slug, channel: int, code: Code, now: datetime) -> Declined | None:
-    """Tell what a visitor is told without being given anything, and how it is counted; None when nothing bars him.
+    """Return the outcome of a visit that is given nothing, and how it is counted; None when nothing bars it.
 
-    Shapes: `slug` and `channel` by which he came to this code; an event of kind `fallback` sends him on.
+    A client that asks for JSON shows pages of its own, so only an explicit `wechat_only` applies to it.
+    Shapes: `slug` and `channel` by which the visit came to this code; an event of kind `fallback` sends it on.
     """
     if channel and channel not in code.channels:
         return EventKind.ENDED, "channel", Ended(code)
@@ -30,12 +32,12 @@ def decline(visit: Visit, slug: Slug, channel: int, code: Code, now: datetime) -
         return _turned(code, EventKind.NOT_OPEN, NotOpen(code, code.opens_at))
     if code.closes_at is not None and now >= code.closes_at:
         return _turned(code, EventKind.ENDED, Ended(code))
-    if code.wechat_only and not _phone_in_wechat(visit.browser):
+    if code.needs_wechat and not _phone_in_wechat(visit.browser) and not (visit.json and code.wechat_only is None):
         return EventKind.OUTSIDE_WECHAT, "", OutsideWechat(code)
     if code.kind is not _MENU:
         return None
     if not code.options:
-        return (EventKind.FALLBACK if code.fallback else EventKind.FULL), "no_options", Full(code)
+        return (EventKind.FALLBACK if code.fallback else EventKind.FULL), "no_options", Full(code, Shortage.EMPTY)
     return EventKind.MENU, "", Menu(code, slug)
 
 

@@ -22,12 +22,18 @@ Slug = NewType("Slug", str)
 
 Display = Literal["drawn", "original"]
 
-# First path segments that the service answers itself; a slug may not be one, today or after an upgrade.
-RESERVED_SLUGS: Final = frozenset({
+# First path segments that the service answers itself, with a problem where it has nothing.
+SERVED_PATHS: Final = frozenset({
     "about", "admin", "api", "app", "assets", "console", "docs", "favicon.ico", "healthz", "help", "huoma", "login",
     "logout", "metrics", "openapi.json", "privacy", "readyz", "robots.txt", "sitemap.xml", "static", "status", "terms",
-    "visitors", "well-known", "www",
+    "visitors", "well-known", ".well-known", "www",
 })  # fmt: skip
+# No new slug may be one of these, today or after an upgrade. Codes that were given one of the second group before it
+# was reserved go on working, as long as it is not among the paths above.
+RESERVED_SLUGS: Final = SERVED_PATHS | {
+    "auth", "callbacks", "hooks", "invite", "mcp", "o", "r", "renew", "report", "share", "start", "wait", "webhooks",
+    "wecom",
+}  # fmt: skip
 _SLUG: Final = re.compile(rf"[A-Za-z0-9](?:[A-Za-z0-9_-]{{{limits.SLUG_MIN - 2},{limits.SLUG_MAX - 2}}})[A-Za-z0-9]")
 
 # Left out: 0 o 1 l i, which people mix up when they type a slug from a poster.
@@ -202,7 +208,8 @@ class Code:
     targets: tuple[Target, ...]
     hold_seconds: int = limits.HOLD_SECONDS_DEFAULT
     sticky_days: int = limits.STICKY_DAYS_DEFAULT
-    wechat_only: bool = False
+    # None goes by the kind, as `needs_wechat` says.
+    wechat_only: bool | None = None
     landing_title: str | None = None
     landing_notice: str | None = None
     closed: bool = False
@@ -222,6 +229,14 @@ class Code:
     def cap_days(self) -> CapDays:
         """Number the days in which adds are capped; without `days`, the zone was never changed."""
         return self.days or CapDays(self.time_zone)
+
+    @cached_property
+    def needs_wechat(self) -> bool:
+        """Check whether the code gives nothing outside WeChat on a phone.
+
+        Groups and contacts are joined by a QR that only WeChat reads, where it is pressed or scanned; a browser cannot.
+        """
+        return self.kind in (CodeKind.GROUP, CodeKind.STAFF) if self.wechat_only is None else self.wechat_only
 
     @cached_property
     def index(self) -> dict[TargetId, int]:
@@ -292,6 +307,11 @@ def state_of(
     if taken >= target.member_limit:
         return TargetState.FULL
     return TargetState.CAPPED if account is not None and adds >= account.daily_cap else TargetState.LIVE
+
+
+def fold_slug(text: str) -> str:
+    """Spell a slug as all spellings of it agree: in small letters, without dashes that a sentence put around it."""
+    return text.strip("-_").lower()
 
 
 def check_slug(text: str) -> Slug:

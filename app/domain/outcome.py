@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from app.domain.code import Code, CodeId, Fallback, Slug, Target
+from app.domain.openings import Shortage
 from app.domain.payload import opens_by_tap, pass_query, with_channel
 from app.domain.seat import Claimed
 from app.domain.visitor import Browser
@@ -16,7 +17,7 @@ class Visit(NamedTuple):
 
     Shapes: `tokens` has the seat tokens a visitor carries by code id, and under '' one for whatever code is scanned;
     `preview` when nobody is looking; `option` the number of a menu's option that was chosen; `query` as it came;
-    `network` the visitor's, '' when nobody can tell.
+    `network` the visitor's, '' when it is not known; `json` for a client that asks for JSON.
     """
 
     slug: Slug
@@ -26,6 +27,7 @@ class Visit(NamedTuple):
     option: int | None = None
     query: str = ""
     network: str = ""
+    json: bool = False
 
     def token(self, code: CodeId) -> str:
         """Find what he carries for a code; '' when nothing."""
@@ -71,9 +73,11 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """Nobody has room: every target is full, expired, paused, off shift or capped."""
+    """No target may be given. Units: `opens_at` is the aware UTC instant at which one next may, where that is known."""
 
     code: Code
+    why: Shortage = Shortage.FULL
+    opens_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,13 +109,14 @@ class Shifts:
             return True
         local = now.astimezone(zone(time_zone))
         today, clock = local.date(), local.time()
-        if any(window.covers_today(clock) for window in self._starting(today)):
+        if any(window.covers_today(clock) for window in self.starting(today)):
             return True
         if today in self.special:
             return False
-        return any(window.covers_tomorrow(clock) for window in self._starting(today - timedelta(days=1)))
+        return any(window.covers_tomorrow(clock) for window in self.starting(today - timedelta(days=1)))
 
-    def _starting(self, day: date) -> tuple[Window, ...]:
+    def starting(self, day: date) -> tuple[Window, ...]:
+        """List the windows that start on a day."""
         special = self.special.get(day)
         if special is not None:
             return special

@@ -26,7 +26,7 @@ class CodeDraft:
     slug: str | None
     hold_seconds: int
     sticky_days: int
-    wechat_only: bool
+    wechat_only: bool | None
     landing_title: str | None
     landing_notice: str | None
     fallback: Fallback | None

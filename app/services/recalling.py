@@ -4,11 +4,10 @@ The memory is bounded and never trusted: the counters judge every claim by the v
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from redis.asyncio import Redis
 from sqlalchemy.exc import NoResultFound
@@ -19,89 +18,28 @@ from app.counters.counts import Places
 from app.domain.code import AccountId, Code, CodeId, Slug, TargetId, WorkspaceId
 from app.domain.errors import StoreAway
 from app.domain.event import EventKind
+from app.domain.openings import Shortage, opens_at, shortage_of
 from app.domain.rest import Rest
 from app.domain.roster import Roster
 from app.domain.rotation import Proposal, Verdict, propose, terms_of
 from app.services.draining import Drain
-from app.services.sifting import Sifter
+from app.services.finding import Memory, SlugFinder
 from app.store import rests
 from app.store.database import Database, Writing
 from app.store.records import adds_of, lock_position
-from app.store.snapshots import Printed, Totals, find_slug, find_workspace, read_code, read_totals, share_version
+from app.store.snapshots import Printed, Totals, find_workspace, read_code, read_totals, share_version
 from app.telemetry import WOKEN
 
 # Seats given since the last record are lost with the counters. Numbers begin at the clock, in ms, and well above every
 # number on record: so that no token made before a loss can name a seat given after it, on record or not.
 SEAT_GAP: Final = 100_000
-UNKNOWN_FOR: Final = timedelta(seconds=60)
-UNKNOWN_MAX: Final = 10_000
-# Slugs that the record is asked for at once, and that may wait to be: with no sieve, everything that is tried out.
-LOOKUPS: Final = 2
-LOOKUPS_WAITING: Final = 1_000
+OPENING_KEPT: Final = timedelta(seconds=60)
 # Each attempt that fails means that an edit or a rebuild came between reading and publishing.
 _ATTEMPTS: Final = 20
 _STALE: Final = Verdict.STALE
 # What a scan waits for a code to be read. Counters that were lost wait for the drain, which may take long; who asked is
 # then told to come again, and finds it done.
 PATIENCE_SECONDS: Final = 5.0
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Remember that a slug which passes the sieve stood for nothing under a mark of it.
-
-    Units: believed before `until` (aware UTC) only: Redis may have been away when a slug was to be announced.
-    """
-
-    mark: str
-    until: datetime
-
-
-class Memory(Generic[K, V]):
-    """Keep the last `size` things used, by key; each is fetched once however many ask for it together."""
-
-    def __init__(self, size: int, fetch: Callable[[K], Awaitable[V]]) -> None:
-        self._size = size
-        self._fetch = fetch
-        self._kept: OrderedDict[K, V] = OrderedDict()
-        self._under_way: dict[K, asyncio.Task[V]] = {}
-
-    def peek(self, key: K) -> V | None:
-        """Answer at once with what is kept, or None."""
-        kept = self._kept.get(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-        return kept
-
-    async def fetch(self, key: K) -> V:
-        """Fetch anew, together with everybody else who is waiting for the same key."""
-        task = self._under_way.get(key)
-        if task is None:
-            task = asyncio.create_task(self._fetch_and_keep(key))
-            # Told to whoever still waits, and if nobody does, to nobody.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._under_way[key] = task
-        # One visitor who hangs up must not take the answer away from the others.
-        return await asyncio.shield(task)
-
-    async def _fetch_and_keep(self, key: K) -> V:
-        try:
-            value = await self._fetch(key)
-        finally:
-            del self._under_way[key]
-        if value is not None:
-            self.keep(key, value)
-        return value
-
-    def keep(self, key: K, value: V) -> None:
-        """Keep something as the last used."""
-        self._kept[key] = value
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._size:
-            self._kept.popitem(last=False)
 
 
 class Entry:
@@ -117,6 +55,7 @@ class Entry:
         # How a visitor is counted for whom nobody has room.
         self.turned = (EventKind.FALLBACK if code.fallback else EventKind.FULL).value
         self._proposal: Proposal | None = None
+        self._shortage: tuple[Shortage, datetime | None, datetime] | None = None
 
     def proposal(self, now: datetime) -> Proposal:
         """Offer the same proposal until its time is up or something was learned."""
@@ -124,6 +63,14 @@ class Entry:
         if kept is None or (kept.valid_until is not None and now >= kept.valid_until):
             kept = self._proposal = propose(self.roster, now)
         return kept
+
+    def shortage(self, now: datetime) -> tuple[Shortage, datetime | None]:
+        """Return why no target may be given, when the counters have just said so, and when one next may."""
+        why, kept = shortage_of(self.code, self.proposal(now).why), self._shortage
+        if kept is None or kept[0] is not why or now >= kept[2]:
+            at = opens_at(self.code, why, now)
+            kept = self._shortage = why, at, min(now + OPENING_KEPT, at or now + OPENING_KEPT)
+        return kept[:2]
 
     def learn(self, proposal: Proposal | None, reply: BlockReply) -> None:
         """Take in what the counters told along with their verdicts."""
@@ -168,12 +115,7 @@ class Recaller:
         self._redis = redis
         self._drain = drain
         self._clock = clock
-        self._slugs: Memory[Slug, Printed | None] = Memory(slugs, self._find_slug)
-        # Apart from the others, so that no number of made-up slugs can push a real one out.
-        self._unknown: OrderedDict[Slug, Unknown] = OrderedDict()
-        self._sifter = Sifter(redis)
-        self._lookups = asyncio.Semaphore(LOOKUPS)
-        self._looking = 0
+        self._slugs = SlugFinder(database, redis, clock, size=slugs)
         self._codes: Memory[CodeId, Entry] = Memory(codes, self._read_entry)
 
     async def slug(self, slug: Slug) -> Printed | None:
@@ -182,7 +124,7 @@ class Recaller:
         Cost: nothing for a known slug; else one Redis round trip, shared; and one query when the sieve lets it pass.
         Raises: StoreAway, CountersAway.
         """
-        return self._slugs.peek(slug) or await self._slugs.fetch(slug)
+        return self._slugs.peek(slug) or await self._slugs.find(slug)
 
     def known(self, slug: Slug) -> tuple[Printed, Entry] | None:
         """Recall a slug and its code at once; None when somebody has to be asked, or the code is closed."""
@@ -236,31 +178,6 @@ class Recaller:
                 return await self._codes.fetch(code)
         except TimeoutError:
             raise StoreAway from None
-
-    async def _find_slug(self, slug: Slug) -> Printed | None:
-        # Asked before the record is: a slug made in between changes the mark.
-        sifted = await self._sifter.ask(slug)
-        unknown = self._unknown.get(slug)
-        if not sifted.may_be or (unknown and self._clock() < unknown.until and unknown.mark == sifted.mark):
-            return None
-        found = await self._look_up(slug)
-        if found is None:
-            self._unknown[slug] = Unknown(sifted.mark, self._clock() + UNKNOWN_FOR)
-            self._unknown.move_to_end(slug)
-            if len(self._unknown) > UNKNOWN_MAX:
-                self._unknown.popitem(last=False)
-        return found
-
-    async def _look_up(self, slug: Slug) -> Printed | None:
-        """Ask the record for a slug, not for too many at once: what edits and reads codes needs it, too."""
-        if self._looking >= LOOKUPS_WAITING:
-            raise StoreAway
-        self._looking += 1
-        try:
-            async with self._lookups, self._database.reading() as connection:
-                return await find_slug(connection, slug)
-        finally:
-            self._looking -= 1
 
     async def _read_entry(self, code_id: CodeId, *, new: bool = False) -> Entry:
         try:

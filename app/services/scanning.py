@@ -4,18 +4,17 @@ The hot path, top to bottom: `scan` → `_enter` → `_settle` → `_try` → `B
 """
 
 import asyncio
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from random import random
-from typing import Final, NamedTuple
+from typing import Final
 
 from app.counters.claims import Answer, note, return_to, see_place, take_place
 from app.domain import limits
-from app.domain.access import Declined, decline, shown, stuck_too_long
-from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Strategy, TargetId
+from app.domain.access import shown, stuck_too_long
+from app.domain.code import Code, CodeId, CodeKind, Fallback, Slug, Strategy
 from app.domain.errors import CountersAway, StoreAway
 from app.domain.event import AGAIN, EventKind
 from app.domain.networks import blurred
@@ -35,6 +34,7 @@ from app.domain.outcome import (
 from app.domain.rotation import Proposal, Verdict, propose, propose_only
 from app.domain.seat import Claimed, Seat
 from app.domain.token import Signer
+from app.services.attempts import Quest, Way, belongs, declined_by, new_visitors
 from app.services.batching import Batcher
 from app.services.recalling import Entry, Recaller
 from app.store.snapshots import Printed
@@ -61,7 +61,7 @@ class Scanner:
         self._batcher = batcher
         self._signer = signer
         self._clock = clock
-        self._visitors = _new_visitors()
+        self._visitors = new_visitors()
 
     async def scan(self, visit: Visit) -> Outcome:
         """Give a visitor the place he has, or a new one, or say why not."""
@@ -69,7 +69,7 @@ class Scanner:
         if not isinstance(found, tuple):
             return found
         printed, entry = found
-        way = _Way(visit, visit.slug, printed.channel, (entry.code.id,))
+        way = Way(visit, visit.slug, printed.channel, (entry.code.id,))
         if visit.option is not None and entry.code.kind is CodeKind.MENU:
             return await self._choose(way, entry, visit.option)
         return await self._enter(way, entry)
@@ -88,7 +88,7 @@ class Scanner:
             return Unknown()
         if visit.preview:
             return Preview(entry.code)
-        way = _Way(visit, visit.slug, printed.channel, (entry.code.id,), final=True)
+        way = Way(visit, visit.slug, printed.channel, (entry.code.id,), final=True)
         try:
             return await self._see(way, entry, claimed)
         except CountersAway:
@@ -100,6 +100,14 @@ class Scanner:
         """Tell what a code shows when nobody has room; None when it names nothing, or nobody can tell."""
         found = await self._recall(slug)
         return found[1].code.fallback if isinstance(found, tuple) else None
+
+    async def is_printed(self, slug: Slug) -> bool:
+        """Check whether a slug stands for something that is open."""
+        return isinstance(await self._recall(slug), tuple)
+
+    def now(self) -> datetime:
+        """Read the clock by which scans are settled."""
+        return self._clock()
 
     def tokens(self, given: Given) -> dict[CodeId, str]:
         """Sign the place given, for the visitor to carry: for its code, and for those that sent him on to it."""
@@ -128,7 +136,7 @@ class Scanner:
                 raise
             return remembered
 
-    async def _enter(self, way: "_Way", entry: Entry) -> Outcome:
+    async def _enter(self, way: Way, entry: Entry) -> Outcome:
         claimed = self._carried(way.visit, entry.code)
         try:
             return await self._settle(way, entry, claimed)
@@ -137,14 +145,14 @@ class Scanner:
         except StoreAway:
             return Unavailable()
 
-    async def _choose(self, way: "_Way", entry: Entry, number: int) -> Outcome:
+    async def _choose(self, way: Way, entry: Entry, number: int) -> Outcome:
         """Count the choice of an option and enter its code, both at once."""
         outcome: Outcome | BaseException | None = None
         entered: CodeId | None = None
         for _ in range(_ATTEMPTS):
             now = self._clock()
             option = next((one for one in entry.code.options if one.number == number), None)
-            declined = _declined(way, entry.code, now)
+            declined = declined_by(way, entry.code, now)
             if option is None or (declined is not None and declined[0] is not EventKind.MENU):
                 # What was printed for an option that is gone shows the menu: never a dead end.
                 return await self._enter(way, entry)
@@ -174,7 +182,7 @@ class Scanner:
                 return Unavailable()
         return Unavailable()
 
-    async def _enter_code(self, way: "_Way", code: CodeId) -> Outcome:
+    async def _enter_code(self, way: Way, code: CodeId) -> Outcome:
         """Send a visitor on to another code, by its own slug."""
         try:
             entry = await self._entry(code)
@@ -182,11 +190,11 @@ class Scanner:
             return Unavailable()
         if entry.code.closed:
             return Closed()
-        return await self._enter(_Way(way.visit, entry.code.slug, 0, (*way.passed, code)), entry)
+        return await self._enter(Way(way.visit, entry.code.slug, 0, (*way.passed, code)), entry)
 
-    async def _settle(self, way: "_Way", entry: Entry, claimed: Claimed | None) -> Outcome:
+    async def _settle(self, way: Way, entry: Entry, claimed: Claimed | None) -> Outcome:
         visitor = claimed.seat.visitor if claimed else next(self._visitors)
-        quest = _Quest(way, visitor, claimed, again=claimed is not None)
+        quest = Quest(way, visitor, claimed, again=claimed is not None)
         if claimed and stuck_too_long(entry.code, claimed, self._clock()):
             quest.claimed = None
         for attempt in range(_ATTEMPTS):
@@ -202,10 +210,10 @@ class Scanner:
                 entry = await self._recaller.reread(entry)
         return Unavailable()
 
-    async def _try(self, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
+    async def _try(self, entry: Entry, quest: Quest, now: datetime) -> Outcome | None:
         """Ask once; None when what was asked is out of date, or there is more to offer."""
         way, code, client = quest.way, entry.code, quest.way.visit.browser.client
-        declined = _declined(way, code, now)
+        declined = declined_by(way, code, now)
         if declined is None and code.fallback and await self._sent_on(way, code, quest.claimed):
             declined = EventKind.FALLBACK, _RETURNED, None
         if declined is not None:
@@ -226,7 +234,7 @@ class Scanner:
             return Given(code, target, claimed, returned=True, slug=way.slug) if returned else None
         return await self._claim(entry, quest, now)
 
-    async def _claim(self, entry: Entry, quest: "_Quest", now: datetime) -> Outcome | None:
+    async def _claim(self, entry: Entry, quest: Quest, now: datetime) -> Outcome | None:
         way, code = quest.way, entry.code
         again = propose_only(entry.roster, quest.lost, now) if quest.lost else None
         quest.lost = None
@@ -254,35 +262,36 @@ class Scanner:
         if answer is Verdict.PASSED and again is None:
             quest.beyond, quest.windows = proposal.candidates[-1].target, quest.windows + 1
         if answer is Verdict.FULL:
-            return await self._fall_back(way, code)
+            stays = way.final or code.fallback is None
+            return await self._fall_back(way, code, Full(code, *entry.shortage(now)) if stays else None)
         return None
 
     @staticmethod
-    def _offered(entry: Entry, quest: "_Quest", now: datetime) -> Proposal:
+    def _offered(entry: Entry, quest: Quest, now: datetime) -> Proposal:
         if quest.beyond is None:
             return entry.proposal(now)
         proposal = propose(entry.roster, now, quest.beyond)
         # A network that has had its share of so many accounts is not searched further targets for.
         return replace(proposal, complete=True) if quest.windows == _WINDOWS else proposal
 
-    async def _fall_back(self, way: "_Way", code: Code) -> Outcome:
+    async def _fall_back(self, way: Way, code: Code, full: Full | None = None) -> Outcome:
         """Send a visitor where the code says when nobody has room; it was recorded already."""
-        goal = code.fallback
+        goal, full = code.fallback, full or Full(code)
         if goal is None or way.final:
-            return Full(code)
+            return full
         if goal.code is None:
             return Elsewhere(code, goal)
         if goal.code in way.passed or len(way.passed) > limits.FALLBACK_CHAIN + 1:
             # Saving refuses rounds; this one was made of edits that this process has not met all of.
-            return Full(code)
+            return full
         outcome = await self._enter_code(way, goal.code)
         if isinstance(outcome, Given):
             return outcome._replace(sent_by=(code.id, *outcome.sent_by))
         if isinstance(outcome, Menu):
             return replace(outcome, fallback=True)
-        return Full(code) if isinstance(outcome, Closed) else outcome
+        return full if isinstance(outcome, Closed) else outcome
 
-    async def _sent_on(self, way: "_Way", code: Code, claimed: Claimed | None) -> bool:
+    async def _sent_on(self, way: Way, code: Code, claimed: Claimed | None) -> bool:
         """Tell whether a visitor was once sent on from here, and may still have the place that he was given there.
 
         What he carries for this code then names a target of another.
@@ -291,17 +300,17 @@ class Scanner:
         if goal is None or goal in way.passed or way.final:
             return False
         carried = self._signer.read(goal, way.visit.token(goal))
-        if carried is None or (claimed is None and goal in way.visit.tokens) or _of(code, claimed):
+        if carried is None or (claimed is None and goal in way.visit.tokens) or belongs(code, claimed):
             return False
         there, now = (await self._entry(goal)).code, self._clock()
-        on = _Way(way.visit, there.slug, 0, (*way.passed, goal))
-        if there.closed or _declined(on, there, now) is not None or stuck_too_long(there, carried, now):
+        on = Way(way.visit, there.slug, 0, (*way.passed, goal))
+        if there.closed or declined_by(on, there, now) is not None or stuck_too_long(there, carried, now):
             return False
-        if _of(there, carried):
+        if belongs(there, carried):
             return carried.proven and shown(there, carried.seat, now) is not None
         return await self._sent_on(on, there, carried)
 
-    async def _see(self, way: "_Way", entry: Entry, claimed: Claimed) -> Outcome:
+    async def _see(self, way: Way, entry: Entry, claimed: Claimed) -> Outcome:
         """See the place of the token asked for, else the one carried along, else a new one."""
         for one in (claimed, self._carried(way.visit, entry.code)):
             if one is not None:
@@ -313,11 +322,11 @@ class Scanner:
             return outcome
         return await self._see_one(way, entry, outcome.claimed) or Unavailable()
 
-    async def _see_one(self, way: "_Way", entry: Entry, claimed: Claimed) -> Given | None:
+    async def _see_one(self, way: Way, entry: Entry, claimed: Claimed) -> Given | None:
         for _ in range(_ATTEMPTS):
             now = self._clock()
             target = None if entry.code.closed else shown(entry.code, claimed.seat, now)
-            if target is None or _declined(way, entry.code, now) is not None:
+            if target is None or declined_by(way, entry.code, now) is not None:
                 return None
             ask = see_place(claimed.seat, way.visit.browser.client, proven=claimed.proven)
             answer = await self._batcher.ask(entry, None, ask)
@@ -333,14 +342,14 @@ class Scanner:
     def _carried(self, visit: Visit, code: Code) -> Claimed | None:
         return self._signer.read(code.id, visit.token(code.id)) if visit.tokens else None
 
-    async def _without_counters(self, way: "_Way", entry: Entry, claimed: Claimed | None) -> Outcome:
+    async def _without_counters(self, way: Way, entry: Entry, claimed: Claimed | None) -> Outcome:
         """Show a visitor the place that nothing can take back, or what gives nothing.
 
         A place that is only held is not shown: it could not be noted as seen, and would be given again. Nor is one of a
         version that another has followed: it may be paused.
         """
         code, now = entry.code, self._clock()
-        declined = _declined(way, code, now)
+        declined = declined_by(way, code, now)
         if declined is not None or entry.superseded:
             return (declined and declined[2]) or Unavailable()
         with suppress(CountersAway, StoreAway):
@@ -350,47 +359,3 @@ class Scanner:
         if claimed is None or target is None or not claimed.proven or stuck_too_long(code, claimed, now):
             return Unavailable()
         return Given(code, target, claimed, returned=True, slug=way.slug)
-
-
-class _Way(NamedTuple):
-    """Say by which slug and channel a visitor came to a code, and which codes he has entered, this one last.
-
-    Shapes: `final` when he can be sent nowhere else, since what he asks for is a picture on a page of this code.
-    """
-
-    visit: Visit
-    slug: Slug
-    channel: int
-    passed: tuple[CodeId, ...] = ()
-    final: bool = False
-
-
-@dataclass(slots=True)
-class _Quest:
-    """Remember what one scan wants while it asks more than once; `again` when the visitor had a place before."""
-
-    way: _Way
-    visitor: str
-    claimed: Claimed | None
-    again: bool
-    lost: TargetId | None = None
-    hurried: bool = False
-    # Up to which target, and through how many windows, the visitor's network has had its share of all with room.
-    beyond: TargetId | None = None
-    windows: int = 0
-
-
-def _declined(way: _Way, code: Code, now: datetime) -> Declined | None:
-    return decline(way.visit, way.slug, way.channel, code, now)
-
-
-def _of(code: Code, claimed: Claimed | None) -> bool:
-    """Tell whether a place is one in a target that the code has."""
-    return claimed is not None and code.target(claimed.seat.target) is not None
-
-
-def _new_visitors() -> Iterator[str]:
-    """Draw visitors' ids, 72 random bits each, many with one system call."""
-    while True:
-        drawn = secrets.token_urlsafe(9 * 256)
-        yield from (drawn[i : i + 12] for i in range(0, len(drawn), 12))

@@ -5,13 +5,14 @@ A slug is put into the sieve by the transaction that makes it, before it ends: w
 
 import asyncio
 import secrets
+from collections.abc import Iterable
 from typing import Final
 
 from redis.asyncio import Redis
 
 from app.counters import sieve
 from app.counters.sieve import Sifted
-from app.domain.code import Slug
+from app.domain.code import Slug, fold_slug
 from app.domain.errors import CountersAway
 from app.domain.sieve import size_for
 from app.store import slugs
@@ -70,7 +71,15 @@ async def print_slug(tx: Writing, redis: Redis, slug: Slug) -> None:
     """
     # Who makes a new sieve has begun it before he waits for this lock: either he reads the slug, or it is put in there.
     await slugs.make(tx)
-    await sieve.put(redis, [slug])
+    await sieve.put(redis, _forms([slug]))
+
+
+def _forms(some: Iterable[Slug]) -> list[Slug]:
+    """List slugs as they are printed, and as all spellings of them agree where that differs.
+
+    Both are needed: older versions ask about, and put in, what is printed alone.
+    """
+    return [form for slug in some for form in dict.fromkeys((slug, Slug(fold_slug(slug))))]
 
 
 class SieveMaker:
@@ -105,10 +114,11 @@ class SieveMaker:
             await slugs.made(tx)
         found = 0
         async for page in slugs.pages(self._database):
-            for start in range(0, len(page), PUT):
-                if not await sieve.put(self._redis, page[start : start + PUT], token):
+            forms = _forms(page)
+            for start in range(0, len(forms), PUT):
+                if not await sieve.put(self._redis, forms[start : start + PUT], token):
                     return False
-            found += len(page)
+            found += len(forms)
         if not await sieve.place(self._redis, token, found):
             return False
         say("sieve_made", slugs=found, size=size)

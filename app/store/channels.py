@@ -35,11 +35,11 @@ class Numbers:
 
 
 async def insert(tx: Writing, channel: ChannelRecord) -> bool:
-    """Write a new channel and its slug; False, and nothing written, when the slug was ever given before."""
+    """Write a new channel and its slug; False, and nothing written, when the slug was ever given, in whatever case."""
     printed = await tx.execute(
         upsert(slugs)
         .values(slug=channel.slug, workspace_id=channel.workspace_id, code_id=channel.code_id, channel=channel.number)
-        .on_conflict_do_nothing(index_elements=[slugs.c.slug])
+        .on_conflict_do_nothing()
         .returning(slugs.c.slug)
     )
     if printed.one_or_none() is None:

@@ -27,7 +27,7 @@ class CodeRecord:
     slug: Slug
     hold_seconds: int
     sticky_days: int
-    wechat_only: bool
+    wechat_only: bool | None
     landing_title: str | None
     landing_notice: str | None
     version: int
@@ -44,7 +44,8 @@ class CodeRecord:
 
 async def insert(tx: Writing, code: CodeRecord) -> bool:
     """Write a new code and its slug; False when the slug was ever given before, and the transaction must be undone."""
-    values = {column.name: getattr(code, column.name) for column in codes.columns}
+    values = {column.name: getattr(code, column.name, None) for column in codes.columns}
+    values |= spell_wechat_only(code.wechat_only)
     values["fallback"] = spell_fallback(code.fallback)
     made = await tx.execute(upsert(codes).values(values).on_conflict_do_nothing().returning(codes.c.id))
     if made.one_or_none() is None:
@@ -126,8 +127,12 @@ async def bump_all(tx: Writing, chosen: Sequence[sa.ColumnElement[bool]], **valu
 
 
 def _columns(values: Mapping[str, object]) -> dict[str, object]:
-    fallback = values.get("fallback")
-    return {**values, "fallback": spell_fallback(fallback)} if isinstance(fallback, Fallback) else dict(values)
+    columns, fallback = dict(values), values.get("fallback")
+    if isinstance(fallback, Fallback):
+        columns["fallback"] = spell_fallback(fallback)
+    if "wechat_only" in values:
+        columns |= spell_wechat_only(values["wechat_only"])
+    return columns
 
 
 def _one(workspace: WorkspaceId, code: CodeId) -> sa.Select[Any]:
@@ -136,14 +141,26 @@ def _one(workspace: WorkspaceId, code: CodeId) -> sa.Select[Any]:
 
 def _record(row: sa.Row[Any]) -> CodeRecord:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    del values["everywhere"]
     return CodeRecord(
         **values
         | {
             "kind": CodeKind(row.kind),
             "strategy": Strategy(row.strategy),
             "fallback": read_fallback(row.fallback),
+            "wechat_only": read_wechat_only(row),
         }
     )
+
+
+def spell_wechat_only(only: object) -> dict[str, bool]:
+    """Write whether a code gives something outside WeChat, too, as its two columns; None goes by its kind."""
+    return {"wechat_only": only is True, "everywhere": only is False}
+
+
+def read_wechat_only(row: sa.Row[Any]) -> bool | None:
+    """Read what `spell_wechat_only` wrote."""
+    return True if row.wechat_only else False if row.everywhere else None
 
 
 def spell_fallback(fallback: Fallback | None) -> dict[str, str] | None:

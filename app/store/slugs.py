@@ -29,9 +29,10 @@ async def made(tx: Writing) -> None:
 
 
 async def count(database: Database) -> int:
-    """Count all slugs. Raises: StoreAway."""
+    """Count the forms of all slugs: one of each, two where it has capitals. Raises: StoreAway."""
+    capitals = sa.func.count().filter(slugs.c.slug != sa.func.lower(slugs.c.slug))
     async with database.reading() as connection:
-        return await connection.scalar(sa.select(sa.func.count()).select_from(slugs)) or 0
+        return await connection.scalar(sa.select(sa.func.count() + capitals).select_from(slugs)) or 0
 
 
 async def pages(database: Database, workspace: WorkspaceId | None = None) -> AsyncIterator[list[Slug]]:

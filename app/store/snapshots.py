@@ -25,10 +25,11 @@ from app.domain.code import (
     TargetId,
     TargetStatus,
     WorkspaceId,
+    fold_slug,
 )
 from app.domain.payload import TargetKind, pictured
 from app.domain.shifts import ALWAYS, Shifts
-from app.store.codes import read_fallback
+from app.store.codes import read_fallback, read_wechat_only
 from app.store.database import Reading, Writing
 from app.store.tables import (
     accounts,
@@ -51,11 +52,12 @@ _STATUSES: Final = {status.value: status for status in TargetStatus}
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What a slug stands for, for ever; `channel` is 0 for the code's own."""
+    """What a slug stands for, for ever; `slug` as it is printed, `channel` is 0 for the code's own."""
 
     workspace: WorkspaceId
     code: CodeId
     channel: int
+    slug: Slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,12 @@ class Totals:
 
 
 async def find_slug(connection: Reading, slug: Slug) -> Printed | None:
-    """Look up what is printed. Cost: one query by primary key."""
-    row = (
-        await connection.execute(
-            sa.select(slugs.c.workspace_id, slugs.c.code_id, slugs.c.channel).where(slugs.c.slug == slug)
-        )
-    ).one_or_none()
-    return None if row is None else Printed(WorkspaceId(row[0]), CodeId(row[1]), row[2])
+    """Look up what is printed: this very slug, else one that differs in case only. Cost: one query by two indexes."""
+    query = sa.select(slugs.c.workspace_id, slugs.c.code_id, slugs.c.channel, slugs.c.slug)
+    folded = sa.and_(sa.func.lower(slugs.c.slug) == fold_slug(slug), sa.not_(slugs.c.twin))
+    found = query.where(sa.or_(slugs.c.slug == slug, folded)).order_by((slugs.c.slug == slug).desc()).limit(1)
+    row = (await connection.execute(found)).one_or_none()
+    return None if row is None else Printed(WorkspaceId(row[0]), CodeId(row[1]), row[2], Slug(row[3]))
 
 
 async def find_workspace(connection: Reading, code: CodeId) -> WorkspaceId:
@@ -128,7 +129,7 @@ async def read_code(connection: Writing, code: CodeId) -> Code:
         fallback=read_fallback(row.fallback),
         hold_seconds=row.hold_seconds,
         sticky_days=row.sticky_days,
-        wechat_only=row.wechat_only,
+        wechat_only=read_wechat_only(row),
         landing_title=row.landing_title,
         landing_notice=row.landing_notice,
         closed=row.closed_at is not None,

@@ -88,7 +88,9 @@ codes = sa.Table(
     sa.Column("slug", sa.Text, nullable=False, unique=True),
     sa.Column("hold_seconds", sa.Integer, nullable=False),
     sa.Column("sticky_days", sa.Integer, nullable=False),
+    # At most one of the two is true; neither goes by the kind of the code.
     sa.Column("wechat_only", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("everywhere", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("landing_title", sa.Text),
     sa.Column("landing_notice", sa.Text),
     # Exactly one of code_id, url and payload; message beside a payload. Null is none.
@@ -114,8 +116,11 @@ slugs = sa.Table(
     sa.Column("code_id", sa.Text, sa.ForeignKey("codes.id"), nullable=False),
     # 0 is the code's own slug; channels count from 1.
     sa.Column("channel", sa.Integer, nullable=False, server_default="0"),
+    # Differs from an older one in case only: made before slugs were unique without regard to case.
+    sa.Column("twin", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(None, "code_id", "channel", unique=True),
 )
+sa.Index("ix_slugs_folded", sa.func.lower(slugs.c.slug), unique=True, postgresql_where=sa.text("not twin"))
 
 # Where a code is printed. A number is never given twice, since events name it; the slug is in `slugs`.
 channels = sa.Table(

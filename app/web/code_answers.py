@@ -19,7 +19,7 @@ class CodeOut(BaseModel):
 
     model_config = example(
         id=ID, name="春日护肤交流群", kind="group", strategy="fill", slug="spring26", url="https://qr.example/spring26",
-        hold_seconds=90, sticky_days=30, wechat_only=False, landing=LANDING, fallback=FALLBACK, disabled=False,
+        hold_seconds=90, sticky_days=30, wechat_only=None, landing=LANDING, fallback=FALLBACK, disabled=False,
         opens_at=None, closes_at="2026-12-24T16:00:00Z", new_seats_per_minute=300, pass_query=False, version=1,
         created_at=WHEN, updated_at=WHEN, closed_at=None,
     )  # fmt: skip
@@ -32,7 +32,7 @@ class CodeOut(BaseModel):
     url: str
     hold_seconds: int
     sticky_days: int
-    wechat_only: bool
+    wechat_only: bool | None = Field(description="null goes by the kind: `group` and `staff` codes need WeChat.")
     landing: Landing | None
     fallback: Fallback | None
     disabled: bool

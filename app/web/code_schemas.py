@@ -31,6 +31,10 @@ from app.web.schemas import UNSET, Change, change_example, example
 
 LANDING: Final = {"title": "春日护肤交流群", "notice": "长按二维码进群"}
 FALLBACK: Final = {"url": "https://shop.example/full"}
+WECHAT_ONLY: Final = (
+    "Gives nothing outside WeChat on a phone, and says how to get there. null goes by the kind: true for `group` and "
+    "`staff` codes, whose QRs only WeChat reads, but for clients that ask for JSON; false for the others."
+)
 OPTION: Final = {"number": 1, "label": "华东", "hint": "上海、江苏、浙江", "code_id": "3kq0x9v7a2b4c6d8"}
 
 
@@ -83,7 +87,7 @@ class NewCode(BaseModel):
     slug: Chosen | None = Field(default=None, description="3 to 40 letters, digits, - or _; ours when left out.")
     hold_seconds: HoldSeconds = limits.HOLD_SECONDS_DEFAULT
     sticky_days: StickyDays = limits.STICKY_DAYS_DEFAULT
-    wechat_only: Flag = False
+    wechat_only: Flag | None = Field(default=None, description=WECHAT_ONLY)
     landing: Landing | None = None
     fallback: Fallback | None = None
     disabled: Flag = Field(default=False, description="Gives nothing to anybody until it is false again.")
@@ -115,7 +119,7 @@ class CodeChange(Change):
     strategy: Strategy = Field(default=UNSET)
     hold_seconds: HoldSeconds = Field(default=UNSET)
     sticky_days: StickyDays = Field(default=UNSET)
-    wechat_only: Flag = Field(default=UNSET)
+    wechat_only: Flag | None = Field(default=UNSET, description=WECHAT_ONLY)
     landing: Landing | None = Field(default=UNSET)
     fallback: Fallback | None = Field(default=UNSET)
     disabled: Flag = Field(default=UNSET)

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from math import ceil
 from typing import Final, assert_never
 
 from app.domain.errors import UploadRefusal
+from app.domain.openings import Shortage
 from app.domain.outcome import (
     Closed,
     Disabled,
@@ -26,9 +29,12 @@ from app.domain.outcome import (
 )
 from app.domain.payload import TargetKind, classify
 from app.domain.shifts import zone
+from app.domain.visitor import Browser, Client
 from app.web import pages
+from app.web.when import say_when
 
 FULL_RETRY_SECONDS: Final = 60
+HOUR_SECONDS: Final = 3_600
 AWAY_RETRY_SECONDS: Final = 3
 
 Headers = list[tuple[bytes, bytes]]
@@ -65,20 +71,34 @@ _HEADS: Final[Mapping[type[Outcome], Head]] = {
     Unknown: Head(404, "unknown"),
     Unavailable: Head(503, "unavailable", AWAY_RETRY_SECONDS),
 }
+# Somebody has to upload something before it is another.
+_SHORTAGE_SECONDS: Final = dict.fromkeys((Shortage.EXPIRED, Shortage.EMPTY, Shortage.PAUSED, Shortage.UNAVAILABLE), 300)
 _LINK: Final = TargetKind.LINK
 _RETURNED: Final = Head(200, "returned")
 _SENT_ON: Final = _HEADS[Elsewhere]
 OUTCOMES: Final = frozenset(head.outcome for head in (*_HEADS.values(), _RETURNED))
 
 
-def head_of(outcome: Outcome) -> Head:
-    """Give an outcome its name and its status."""
+def head_of(outcome: Outcome, now: datetime) -> Head:
+    """Give an outcome its name and its status, and say when it may be another."""
     head = _HEADS[type(outcome)]
     if isinstance(outcome, Given):
         return _SENT_ON if outcome.sent_by else _RETURNED if outcome.returned else head
     if isinstance(outcome, Menu) and outcome.fallback:
         return _SENT_ON
-    return replace(head, retry_seconds=outcome.seconds) if isinstance(outcome, Limited) else head
+    if isinstance(outcome, Limited):
+        return replace(head, retry_seconds=outcome.seconds)
+    if isinstance(outcome, Full):
+        seconds = _SHORTAGE_SECONDS.get(outcome.why, FULL_RETRY_SECONDS)
+        return replace(head, retry_seconds=_until(outcome.opens_at, now) or seconds)
+    if isinstance(outcome, NotOpen):
+        return replace(head, retry_seconds=_until(outcome.opens_at, now))
+    return head
+
+
+def _until(at: datetime | None, now: datetime) -> int:
+    """Count the seconds until an instant, an hour at most: hours may be edited meanwhile."""
+    return 0 if at is None else min(max(1, ceil((at - now).total_seconds())), HOUR_SECONDS)
 
 
 def redirect_of(visit: Visit, outcome: Outcome) -> str | None:
@@ -90,7 +110,9 @@ def redirect_of(visit: Visit, outcome: Outcome) -> str | None:
     return None if by_tap else goal
 
 
-def html_of(visit: Visit, outcome: Outcome, token: str | None, language: pages.Language, public_url: str) -> bytes:
+def html_of(
+    visit: Visit, outcome: Outcome, token: str | None, language: pages.Language, public_url: str, now: datetime
+) -> bytes:
     """Write the page of an outcome."""
     match outcome:
         case Given() | Elsewhere():
@@ -109,6 +131,7 @@ def html_of(visit: Visit, outcome: Outcome, token: str | None, language: pages.L
                 code_name=code.name,
                 title=code.landing_title,
                 url=url,
+                image_url=f"{url.removeprefix(public_url)}/print.png",
                 language=language,
                 desktop=visit.browser.desktop,
             )
@@ -118,17 +141,29 @@ def html_of(visit: Visit, outcome: Outcome, token: str | None, language: pages.L
             return pages.unknown_page(language=language)
         case Unavailable():
             return pages.unavailable_page(seconds=AWAY_RETRY_SECONDS, language=language)
+        case Full():
+            return _shortage_page(outcome, now, language)
         case _:
             return _refusal_page(outcome, language)
 
 
-def _refusal_page(outcome: Full | Limited | Preview | Disabled | NotOpen | Ended, language: pages.Language) -> bytes:
+def _shortage_page(outcome: Full, now: datetime, language: pages.Language) -> bytes:
+    """Write the page of a code of which no target may be given."""
+    code, at = outcome.code, outcome.opens_at
+    return pages.shortage_page(
+        why=outcome.why,
+        kind=code.kind,
+        code_name=code.name,
+        title=code.landing_title,
+        notice=code.landing_notice,
+        when="" if at is None else say_when(at, now, code.time_zone, language),
+        language=language,
+    )
+
+
+def _refusal_page(outcome: Limited | Preview | Disabled | NotOpen | Ended, language: pages.Language) -> bytes:
     """Write the page of a code that gives nothing now."""
     match outcome:
-        case Full(code=code):
-            return pages.full_page(
-                code_name=code.name, title=code.landing_title, notice=code.landing_notice, language=language
-            )
         case Limited(seconds=seconds):
             return pages.limited_page(seconds=seconds, language=language)
         case Preview(code=code):
@@ -146,7 +181,7 @@ def _refusal_page(outcome: Full | Limited | Preview | Disabled | NotOpen | Ended
             assert_never(outcome)
 
 
-def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) -> bytes:
+def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str, now: datetime) -> bytes:
     """Say the same to a mini program."""
     code = None if isinstance(outcome, Closed | Unknown | Unavailable) else outcome.code
     target = outcome.target if isinstance(outcome, Given) else None
@@ -160,8 +195,9 @@ def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) 
             {"label": one.label, "hint": one.hint, "url": f"{public_url}/{outcome.slug}/{one.number}"}
             for one in outcome.code.options
         ]
+    at = outcome.opens_at if isinstance(outcome, NotOpen | Full) else None
     body: dict[str, object] = {
-        "outcome": head_of(outcome).outcome,
+        "outcome": head_of(outcome, now).outcome,
         "code": {"name": code.name, "kind": code.kind} if code else None,
         "target": target
         and {
@@ -173,7 +209,8 @@ def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) 
         "qr_image": image and public_url + image,
         "url": url,
         "message": outcome.goal.message if isinstance(outcome, Elsewhere) else None,
-        "opens_at": outcome.opens_at.isoformat() if isinstance(outcome, NotOpen) else None,
+        "reason": outcome.why if isinstance(outcome, Full) else None,
+        "opens_at": at.isoformat() if at else None,
         "seat": token,
         "options": options,
     }
@@ -181,7 +218,7 @@ def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str) 
 
 
 def _goal_page(visit: Visit, outcome: Given | Elsewhere, token: str | None, language: pages.Language) -> bytes:
-    code, desktop = outcome.code, visit.browser.desktop
+    code, place = outcome.code, _place_of(visit.browser)
     url = _url_of(outcome)
     if url is not None:
         return pages.tap_page(
@@ -190,7 +227,7 @@ def _goal_page(visit: Visit, outcome: Given | Elsewhere, token: str | None, lang
             notice=code.landing_notice,
             url=goal_of(code, url, visit)[0],
             language=language,
-            desktop=desktop,
+            desktop=visit.browser.desktop,
         )
     image = _image_path(outcome, token) or ""
     if isinstance(outcome, Given):
@@ -202,7 +239,7 @@ def _goal_page(visit: Visit, outcome: Given | Elsewhere, token: str | None, lang
             kind=outcome.target.kind,
             image_url=image,
             language=language,
-            desktop=desktop,
+            place=place,
         )
     return pages.static_page(
         code_name=code.name,
@@ -211,8 +248,14 @@ def _goal_page(visit: Visit, outcome: Given | Elsewhere, token: str | None, lang
         image_url=image,
         kind=_kind_of(outcome.goal.payload or ""),
         language=language,
-        desktop=desktop,
+        place=place,
     )
+
+
+def _place_of(browser: Browser) -> pages.Place:
+    if browser.desktop:
+        return "computer"
+    return "outside" if browser.client is Client.BROWSER else "phone"
 
 
 def _url_of(outcome: Outcome) -> str | None:

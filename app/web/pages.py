@@ -4,75 +4,57 @@ Every text of a marketer passes through autoescaping once, into a cached page wi
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from functools import lru_cache
-from hashlib import sha256
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
-from unicodedata import east_asian_width
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup, escape
+from jinja2 import Template
+from markupsafe import escape
 
+from app.domain.code import CodeKind
+from app.domain.openings import Shortage
 from app.domain.payload import TargetKind
-from app.web.words import EN, ZH
+from app.web.language import Language, read_language
+from app.web.rendering import HEADERS, HOLE, LANG, TEMPLATES, UNKEPT, WORDS
+
+__all__ = [
+    "HEADERS",
+    "UNKEPT",
+    "Language",
+    "Place",
+    "closed_page",
+    "disabled_page",
+    "ended_page",
+    "home_page",
+    "limited_page",
+    "menu_page",
+    "not_open_page",
+    "outside_wechat_page",
+    "preview_page",
+    "qr_page",
+    "read_language",
+    "shortage_page",
+    "static_page",
+    "tap_page",
+    "unavailable_page",
+    "unknown_page",
+]
 
 # A page is some 8 kB, so a full cache is some 8 MB a worker; a code takes one page per language and kind of device.
 _CACHED_PAGES: Final = 1024
 # A menu has a page for each of its slugs, and may be ten times as long.
 _CACHED_MENUS: Final = 128
-_TAB_TITLE_LENGTH: Final = 60
-_ACCEPT_LANGUAGE_LENGTH: Final = 256
-# Half-width columns on the narrowest phone. One line more than the folded text shows, as wider phones need fewer.
-_LEAD_COLUMNS: Final = 40
-_LEAD_LINES: Final = 4
 
+_QR: Final = TEMPLATES.get_template("qr.html")
+_STATIC: Final = TEMPLATES.get_template("static.html")
+_MENU: Final = TEMPLATES.get_template("menu.html")
+_TAP: Final = TEMPLATES.get_template("tap.html")
+_STATUS: Final = TEMPLATES.get_template("status.html")
+_OUTSIDE: Final = TEMPLATES.get_template("outside.html")
 
-class Language(StrEnum):
-    """Name a language that the pages speak."""
-
-    ZH = "zh"
-    EN = "en"
-
-
-_RANGE: Final = re.compile(
-    r"\s*([a-z]{1,8}|\*)(?:-[a-z0-9]{1,8})*\s*(?:;\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?", re.IGNORECASE
-)
-
-
-def read_language(accept_language: str) -> Language:
-    """Choose the language that an `Accept-Language` header likes best; Chinese when it names neither.
-
-    Shapes: of two with the same weight, the first named wins; what cannot be read is passed over.
-    """
-    # The header is a stranger's: only its beginning is read and remembered.
-    return _read_language(accept_language[:_ACCEPT_LANGUAGE_LENGTH])
-
-
-@lru_cache(maxsize=1024)
-def _read_language(header: str) -> Language:
-    weights: dict[str, float] = {}
-    for part in header.split(","):
-        if liked := _RANGE.fullmatch(part):
-            name, weight = liked[1].lower(), float(liked[2] or 1)
-            weights[name] = max(weight, weights.get(name, 0.0))
-    named = list(weights)
-    others = weights.get("*", 0.0)
-
-    def liking(language: Language) -> tuple[float, int]:
-        name = language.value if language.value in weights else "*"
-        return weights.get(name, others), -named.index(name) if name in weights else 0
-
-    best = max(Language, key=liking)
-    return best if liking(best)[0] > 0 else Language.ZH
-
-
-_LANG: Final[Mapping[Language, str]] = MappingProxyType({Language.ZH: "zh-CN", Language.EN: "en"})
-
-_WORDS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType({Language.ZH: ZH, Language.EN: EN})
+Place = Literal["phone", "computer", "outside"]
+"""Where a page stands: in WeChat on a phone, on a computer, or in another browser on a phone."""
 
 _Deed = Literal["join", "add", "open", "go"]
 _DEEDS: Final[Mapping[TargetKind, _Deed]] = MappingProxyType(
@@ -87,68 +69,6 @@ _DEEDS: Final[Mapping[TargetKind, _Deed]] = MappingProxyType(
 )
 
 
-def _shorten(text: str) -> str:
-    """Cut a title for the tab and for link previews, where nobody reads further anyway."""
-    return text if len(text) <= _TAB_TITLE_LENGTH else text[: _TAB_TITLE_LENGTH - 1] + "…"
-
-
-def _is_tall(text: str) -> bool:
-    """Tell whether a text that stands above a QR or a menu would push it down too far."""
-    lines = 0
-    for line in text.split("\n"):
-        columns = sum(2 if east_asian_width(character) in "WF" else 1 for character in line)
-        lines += max(1, -(-columns // _LEAD_COLUMNS))
-    return lines > _LEAD_LINES
-
-
-_FOLDER: Final = Path(__file__).parent / "templates"
-_STYLE: Final = (_FOLDER / "page.css").read_text(encoding="utf-8").strip()
-_SCRIPT: Final = (_FOLDER / "page.js").read_text(encoding="utf-8").strip()
-# Autoescaping turns every `<` that was typed into `&lt;`, so no text can ever look like a hole.
-_HOLE: Final = "<hole>"
-
-_templates: Final = Environment(
-    loader=FileSystemLoader(_FOLDER),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
-_templates.filters["shorten"] = _shorten
-_templates.tests["tall"] = _is_tall
-# Our own files, marked as safe; nothing that anybody typed is.
-_templates.globals.update(style=Markup(_STYLE), script=Markup(_SCRIPT), hole=Markup(_HOLE))  # noqa: S704
-_QR: Final = _templates.get_template("qr.html")
-_STATIC: Final = _templates.get_template("static.html")
-_MENU: Final = _templates.get_template("menu.html")
-_TAP: Final = _templates.get_template("tap.html")
-_STATUS: Final = _templates.get_template("status.html")
-
-
-def _source(text: str) -> str:
-    """Name an inline style or script in a Content-Security-Policy by its hash."""
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-# WeChat keeps pages that say less. Source: docs/facts.md §4, read 2026-11-21.
-UNKEPT: Final = (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0")
-_POLICY: Final = (
-    f"default-src 'none'; img-src 'self'; style-src {_source(_STYLE)}; script-src {_source(_SCRIPT)}; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-
-HEADERS: Final = (
-    (b"content-type", b"text/html; charset=utf-8"),
-    (b"content-security-policy", _POLICY.encode()),
-    UNKEPT,
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
-"""The headers of every page, as ASGI wants them: lower-case names, bytes; content-length is the sender's."""
-
-
 def qr_page(
     *,
     code_name: str,
@@ -158,14 +78,14 @@ def qr_page(
     kind: TargetKind,
     image_url: str,
     language: Language,
-    desktop: bool,
+    place: Place,
 ) -> bytes:
     """Show the QR of one target, with what to do with it.
 
     Shapes: `image_url` is a path of this host, as the policy allows no other.
-    Cost: two short texts escaped; the rest is remembered per code, language and kind of device.
+    Cost: two short texts escaped; the rest is remembered per code, language and place.
     """
-    before, between, after = _qr_parts(code_name, title, notice, kind, language, desktop)
+    before, between, after = _qr_parts(code_name, title, notice, kind, language, place)
     return b"".join((before, _bytes(escape(target_name)), between, _bytes(escape(image_url)), after))
 
 
@@ -176,18 +96,18 @@ def _qr_parts(
     notice: str | None,
     kind: TargetKind,
     language: Language,
-    desktop: bool,  # noqa: FBT001  # The cache keys on positions; only `qr_page` calls this.
+    place: Place,
 ) -> tuple[bytes, bytes, bytes]:
     page = _QR.render(
-        lang=_LANG[language],
-        words=_WORDS[language],
+        lang=LANG[language],
+        words=WORDS[language],
         title=_title(code_name, title),
         notice=_paragraphs(notice),
         kind=kind.value,
         deed=_DEEDS[kind],
-        place=_place(desktop=desktop),
+        place=place,
     )
-    before, between, after = _bytes(page).split(_HOLE.encode())
+    before, between, after = _bytes(page).split(HOLE.encode())
     return before, between, after
 
 
@@ -199,12 +119,12 @@ def static_page(
     image_url: str,
     kind: TargetKind | None,
     language: Language,
-    desktop: bool,
+    place: Place,
 ) -> bytes:
     """Show the QR that stands in when nobody has room, under the marketer's message or ours.
 
     Shapes: `image_url` is a path of this host, as the policy allows no other; no `kind` is told in neutral words.
-    Cost: one short text escaped; the rest is remembered per code, language and kind of device.
+    Cost: one short text escaped; the rest is remembered per code, language and place.
     """
     before, after = _parts(
         _STATIC,
@@ -213,7 +133,7 @@ def static_page(
         message=_paragraphs(message),
         notice="",
         deed="go" if kind is None else _DEEDS[kind],
-        place=_place(desktop=desktop),
+        place=place,
     )
     return b"".join((before, _bytes(escape(image_url)), after))
 
@@ -236,8 +156,8 @@ def menu_page(
 
 @lru_cache(maxsize=_CACHED_MENUS)
 def _menu_page(title: str, notice: str, options: tuple[tuple[str, str | None, str], ...], language: Language) -> bytes:
-    words = _WORDS[language]
-    return _bytes(_MENU.render(lang=_LANG[language], words=words, title=title, notice=notice, options=options))
+    words = WORDS[language]
+    return _bytes(_MENU.render(lang=LANG[language], words=words, title=title, notice=notice, options=options))
 
 
 def tap_page(
@@ -249,20 +169,61 @@ def tap_page(
     Cost: one short text escaped; the rest is remembered per code, language and kind of device.
     """
     before, after = _parts(
-        _TAP, language, title=_title(code_name, title), notice=_paragraphs(notice), place=_place(desktop=desktop)
+        _TAP,
+        language,
+        title=_title(code_name, title),
+        notice=_paragraphs(notice),
+        place="computer" if desktop else "phone",
     )
     return b"".join((before, _bytes(escape(url)), after))
 
 
 @lru_cache(maxsize=_CACHED_PAGES)
 def _parts(template: Template, language: Language, **texts: str) -> tuple[bytes, ...]:
-    page = template.render(lang=_LANG[language], words=_WORDS[language], **texts)
-    return tuple(_bytes(page).split(_HOLE.encode()))
+    page = template.render(lang=LANG[language], words=WORDS[language], **texts)
+    return tuple(_bytes(page).split(HOLE.encode()))
 
 
-def full_page(*, code_name: str, title: str | None, notice: str | None = None, language: Language) -> bytes:
-    """Say that every place is taken, and what to do; the marketer's notice may know more."""
-    return _status_page("full", language, title=_title(code_name, title), notice=_paragraphs(notice))
+def shortage_page(
+    *,
+    why: Shortage,
+    kind: CodeKind,
+    code_name: str,
+    title: str | None,
+    notice: str | None = None,
+    when: str = "",
+    language: Language,
+) -> bytes:
+    """Say why nobody has room, and what to do; the marketer's notice may know more.
+
+    Shapes: `when` somebody has, as `say_when` writes it; '' where that is not known.
+    """
+    name, named = _SHORTAGES[why], _title(code_name, title)
+    words = WORDS[language]
+    key = f"{name}_{kind}" if f"{name}_{kind}" in words else name
+    text = words.get(f"{key}_when") or words.get(f"{name}_when") if when else None
+    return _status_page(
+        name,
+        language,
+        title=named,
+        heading=words[key],
+        text=text or "",
+        when=when if text else "",
+        notice=_paragraphs(notice),
+    )
+
+
+_SHORTAGES: Final[Mapping[Shortage, "_StatusPage"]] = MappingProxyType(
+    {
+        Shortage.FULL: "full",
+        Shortage.CAPPED: "capped",
+        Shortage.OFF_SHIFT: "off_shift",
+        Shortage.UNAVAILABLE: "away",
+        Shortage.EXPIRED: "expired",
+        Shortage.PAUSED: "away",
+        Shortage.EMPTY: "empty",
+    }
+)
 
 
 def preview_page(*, code_name: str, title: str | None, language: Language) -> bytes:
@@ -270,15 +231,24 @@ def preview_page(*, code_name: str, title: str | None, language: Language) -> by
     return _status_page("preview", language, title=_title(code_name, title))
 
 
-def outside_wechat_page(*, code_name: str, title: str | None, url: str, language: Language, desktop: bool) -> bytes:
-    """Ask a person in another browser to open WeChat, or one at a computer to use the phone.
+def outside_wechat_page(
+    *, code_name: str, title: str | None, url: str, image_url: str, language: Language, desktop: bool
+) -> bytes:
+    """Say how to get into WeChat: with the phone from a computer; by a saved picture, or a copied address, on a phone.
 
-    Shapes: `url` is the address of this page in full, to be copied; shown as text, never as a link.
+    Shapes: `url` is the address of this page in full, shown as text, never as a link; `image_url` is a path of this
+    host that serves the code of this page.
+    Cost: two short texts escaped; the rest is remembered per code, language and kind of device.
     """
-    name = _title(code_name, title)
-    if desktop:
-        return _status_page("outside_computer", language, title=name)
-    return _status_page("outside_phone", language, title=name, link=url)
+    parts = _parts(_OUTSIDE, language, title=_title(code_name, title), place="computer" if desktop else "phone")
+    before, between, *after = parts
+    filled = [before, _bytes(escape(image_url)), between]
+    return b"".join([*filled, _bytes(escape(url)), *after] if after else filled)
+
+
+def home_page(*, language: Language) -> bytes:
+    """Say what runs here, and where its manual is."""
+    return _status_page("home", language)
 
 
 def limited_page(*, seconds: int, language: Language) -> bytes:
@@ -317,7 +287,7 @@ def not_open_page(*, code_name: str, title: str | None, opens_at: str, language:
 
     Shapes: `opens_at` is the local time as people read it, such as `2026-12-01 10:00`.
     """
-    return _status_page("not_open", language, title=_title(code_name, title), opens_at=opens_at)
+    return _status_page("not_open", language, title=_title(code_name, title), when=opens_at)
 
 
 def ended_page(*, code_name: str, title: str | None, language: Language) -> bytes:
@@ -327,9 +297,12 @@ def ended_page(*, code_name: str, title: str | None, language: Language) -> byte
 
 _StatusPage = Literal[
     "full",
+    "capped",
+    "off_shift",
+    "away",
+    "expired",
+    "empty",
     "preview",
-    "outside_phone",
-    "outside_computer",
     "limited",
     "unavailable",
     "unknown",
@@ -337,6 +310,7 @@ _StatusPage = Literal[
     "disabled",
     "not_open",
     "ended",
+    "home",
 ]
 
 
@@ -346,21 +320,27 @@ def _status_page(
     language: Language,
     *,
     title: str = "",
-    link: str = "",
+    heading: str = "",
+    text: str = "",
     seconds: int = 0,
     notice: str = "",
-    opens_at: str = "",
+    when: str = "",
 ) -> bytes:
-    words = _WORDS[language]
+    words = WORDS[language]
+    # A time breaks over two lines nowhere, so it is an element of its own; a zone in brackets may stand below.
+    when, bracket, zone = when.partition(" (")
+    before, _, after = (text or words[f"{name}_text"]).partition("{when}")
     page = _STATUS.render(
-        lang=_LANG[language],
+        lang=LANG[language],
         name=name,
         words=words,
         # A preview has no news of its own: the title is its heading.
-        heading=words.get(name, title),
-        text=words[f"{name}_text"].format(seconds=seconds, opens_at=opens_at),
+        heading=heading or words.get(name, title),
+        before=before.format(seconds=seconds),
+        when=when,
+        zone=bracket + zone,
+        after=after.format(seconds=seconds),
         title=title,
-        link=link,
         seconds=seconds,
         notice=notice,
     )
@@ -369,10 +349,6 @@ def _status_page(
 
 def _paragraphs(notice: str | None) -> str:
     return re.sub(r"\s*\n\s*\n\s*", "\n\n", (notice or "").strip())
-
-
-def _place(*, desktop: bool) -> str:
-    return "computer" if desktop else "phone"
 
 
 def _title(code_name: str, title: str | None) -> str:

@@ -1,15 +1,15 @@
 """Answer `GET /{slug}` and the picture on its page: plain ASGI in front of the API, since this is the hot path."""
 
 import logging
-import re
 from collections.abc import Coroutine, Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain import limits
-from app.domain.code import RESERVED_SLUGS, CodeId, Slug
+from app.domain.code import SERVED_PATHS, CodeId, Slug
 from app.domain.outcome import Given, Outcome, Unavailable, Unknown, Visit
 from app.domain.visitor import PURPOSE_HEADERS, Browser, is_preview, network_of, read_user_agent
 from app.services.scanning import Scanner
@@ -17,18 +17,16 @@ from app.services.showing import Pictures, placeholder
 from app.telemetry import SCANS, say
 from app.web import pages
 from app.web.outcomes import NO_STORE, OUTCOMES, UNKEPT, Head, Headers, head_of, html_of, json_of, redirect_of
+from app.web.paths import FALLBACK, PAGE, PICTURE, PRINT, Asked, mend_path, mend_segment
 from app.web.programs import is_listed
 
-_SLUG: Final = rf"[A-Za-z0-9_-]{{1,{limits.SLUG_MAX}}}"
-_PAGE: Final = re.compile(rf"/({_SLUG})(?:/([0-9]{{1,6}}))?/?")
-# A picture is answered with a picture, even where its page could not have been.
-_PICTURE: Final = re.compile(rf"/(?:({_SLUG})|[^/]+)/seat/([A-Za-z0-9._-]{{1,200}})\.png")
-_FALLBACK: Final = re.compile(rf"/(?:({_SLUG})|[^/]+)/fallback\.png")
 _COOKIE: Final = "hm_"
 _AGENT_LENGTH: Final = 512
 _PURPOSES: Final = frozenset(name.encode() for name in PURPOSE_HEADERS)
 _SCANS: Final = {outcome: SCANS.labels(outcome) for outcome in OUTCOMES}
 
+_HOME: Final = Head(200, "home")
+_FILE: Final = Head(200, "file")
 _NO_TOKENS: Final[Mapping[CodeId, str]] = {}
 
 
@@ -44,39 +42,63 @@ class _Reply(NamedTuple):
 class ScanApp:
     """Serve scans, and hand everything else to the API.
 
+    Shapes: `files` holds texts by their paths, for those who ask for a proof at the root of a domain.
+
     Metrics: `huoma_scans_total`.
     """
 
-    def __init__(self, scanner: Scanner, pictures: Pictures, api: ASGIApp, public_url: str) -> None:
+    def __init__(
+        self,
+        scanner: Scanner,
+        pictures: Pictures,
+        api: ASGIApp,
+        public_url: str,
+        files: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         self._scanner = scanner
         self._pictures = pictures
         self._api = api
         self._public_url = public_url
+        self._files = files
         secure = "; Secure" if public_url.startswith("https://") else ""
         self._cookie_tail = f"; Path=/; HttpOnly; SameSite=Lax{secure}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Route by path alone: one segment that is no reserved word is a slug."""
+        """Route by path alone: one segment that is no path of the service is a slug."""
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"]
-            page = _PAGE.fullmatch(path)
-            if page and page[1].lower() not in RESERVED_SLUGS:
+            page = PAGE.fullmatch(path)
+            if page and page[1].lower() not in SERVED_PATHS:
                 return await self._page(scope, send, page[1], page[2])
-            picture = _PICTURE.fullmatch(path)
-            if picture:
-                return await self._picture(scope, send, picture[1] or "", picture[2])
-            fallback = _FALLBACK.fullmatch(path)
-            if fallback:
-                return await self._fallback(scope, send, fallback[1] or "")
-            if path.split("/")[1].lower() not in RESERVED_SLUGS:
-                # Something cut or typed from a print: people look at it, too.
-                return await self._page(scope, send, "", None)
+            if not page and await self._beside(scope, send, path):
+                return None
         return await self._api(scope, receive, send)
+
+    async def _beside(self, scope: Scope, send: Send, path: str) -> bool:
+        """Answer what is not the page of a slug, as it stands; False for a path of the API."""
+        if picture := PICTURE.fullmatch(path):
+            await self._picture(scope, send, picture[1] or mend_segment(picture[2]), picture[3])
+        elif fallback := FALLBACK.fullmatch(path):
+            await self._fallback(scope, send, fallback[1] or mend_segment(fallback[2]))
+        elif printed := PRINT.fullmatch(path):
+            await self._print(scope, send, Asked(printed[1] or mend_segment(printed[2]), printed[3]))
+        elif path == "/":
+            await _send(scope, send, _Reply(200, _HOME, [*pages.HEADERS], pages.home_page(language=_language(scope))))
+        elif (file := self._files.get(path)) is not None:
+            await _send(scope, send, _Reply(200, _FILE, [*NO_STORE, (b"content-type", b"text/plain")], file))
+        elif path.split("/")[1].lower() in SERVED_PATHS:
+            return False
+        else:
+            # Something cut, typed from a print, or pasted out of a sentence: people look at it, too.
+            asked = mend_path(path)
+            if asked is None or asked.slug.lower() in SERVED_PATHS:
+                asked = Asked("", None)
+            await self._page(scope, send, *asked)
+        return True
 
     async def _page(self, scope: Scope, send: Send, slug: str, option: str | None) -> None:
         headers = dict(scope["headers"])
-        json = _wants_json(headers)
-        visit = _visit(scope, headers, slug, option, json=json)
+        visit = _visit(scope, headers, slug, option, json=_wants_json(headers))
         outcome = await _settled(self._scanner.scan(visit)) if slug else Unknown()
         try:
             reply = self._told(visit, headers, outcome)
@@ -87,13 +109,14 @@ class ScanApp:
         await _send(scope, send, reply)
 
     def _told(self, visit: Visit, headers: Mapping[bytes, bytes], outcome: Outcome) -> "_Reply":
+        now = self._scanner.now()
         tokens = self._scanner.tokens(outcome) if isinstance(outcome, Given) else _NO_TOKENS
         token = tokens[outcome.code.id] if isinstance(outcome, Given) else None
-        head = head_of(outcome)
+        head = head_of(outcome, now)
         status, body = head.status, b""
         extra: Headers
-        if _wants_json(headers):
-            body = json_of(visit, outcome, token, self._public_url)
+        if visit.json:
+            body = json_of(visit, outcome, token, self._public_url, now)
             extra = [*NO_STORE, (b"content-type", b"application/json")]
         elif (goal := redirect_of(visit, outcome)) is not None:
             # Never 301 or 308, which phones remember for ever.
@@ -101,7 +124,7 @@ class ScanApp:
             extra = [UNKEPT, (b"location", goal.encode())]
         else:
             language = pages.read_language(headers.get(b"accept-language", b"").decode("latin-1"))
-            body = html_of(visit, outcome, token, language, self._public_url)
+            body = html_of(visit, outcome, token, language, self._public_url, now)
             extra = [*pages.HEADERS]
         if isinstance(outcome, Given):
             extra += self._cookies(visit, outcome.code.sticky_days, tokens)
@@ -120,7 +143,16 @@ class ScanApp:
         else:
             picture = placeholder()
         extra.append((b"content-type", picture.media_type.encode()))
-        head = head_of(outcome)
+        head = head_of(outcome, self._scanner.now())
+        await _send(scope, send, _Reply(head.status, head, extra, picture.data))
+
+    async def _print(self, scope: Scope, send: Send, asked: Asked) -> None:
+        """Show the code of a page's own address, which takes no place: for phones that save it, and for computers."""
+        there = bool(asked.slug) and await self._scanner.is_printed(Slug(asked.slug))
+        url = "/".join(filter(None, (self._public_url, *asked)))
+        picture = await self._pictures.drawn(url) if there else placeholder()
+        head = Head(200, "outside_wechat") if there else Head(404, "unknown")
+        extra = [*NO_STORE, (b"content-type", picture.media_type.encode())]
         await _send(scope, send, _Reply(head.status, head, extra, picture.data))
 
     async def _fallback(self, scope: Scope, send: Send, slug: str) -> None:
@@ -173,6 +205,7 @@ def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str 
         None if option is None else int(option),
         query.decode("latin-1") if query else "",
         network_of(client[0]) if client else "",
+        json,
     )
 
 
@@ -180,6 +213,10 @@ def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str 
 def read_browser(user_agent: bytes, json: bool) -> Browser:  # noqa: FBT001  # The cache keys on positions.
     """Classify the client by its header as it came; the few that most people use are read once."""
     return read_user_agent(user_agent.decode("latin-1"), json=json, listed=is_listed)
+
+
+def _language(scope: Scope) -> pages.Language:
+    return pages.read_language(dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1"))
 
 
 def _purposes(headers: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -11,6 +11,8 @@ import zxingcpp
 from PIL import Image
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.domain.code import CodeKind
+from app.domain.openings import Shortage
 from app.domain.payload import TargetKind
 from app.web import pages
 from app.web.pages import Language
@@ -66,7 +68,7 @@ def qr_page(**changes: Any) -> bytes:
         "target_name": "读书会 3 群",
         "kind": TargetKind.WECHAT_GROUP,
         "image_url": "/code.png",
-        "desktop": False,
+        "place": "phone",
     }
     return pages.qr_page(**usual | changes)
 
@@ -77,7 +79,7 @@ def static_page(**changes: Any) -> bytes:
         "message": "今天的群都满了，先加店长微信，她会拉你进下一个群。",
         "image_url": "/code.png",
         "kind": TargetKind.WECHAT_PERSONAL,
-        "desktop": False,
+        "place": "phone",
     }
     return pages.static_page(**usual | changes)
 
@@ -197,7 +199,7 @@ async def test_a_phone_held_sideways_still_shows_the_whole_code(
 
 
 async def test_a_computer_shows_a_code_for_the_phone(chromium: Chromium, serve: Serve) -> None:
-    origin = await serve(site(qr_page(desktop=True), image=picture()))
+    origin = await serve(site(qr_page(place="computer"), image=picture()))
 
     async with chromium.page((1280, 800), WINDOWS_WECHAT, scale=1) as page:
         await page.go(origin)
@@ -363,16 +365,35 @@ async def test_a_picture_that_does_not_come_leaves_words_and_a_way_to_reload(chr
 
 
 @pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("desktop", [False, True], ids=["phone", "computer"])
+async def test_outside_wechat_the_print_and_what_to_do_with_it_fit_the_smallest_phone(
+    chromium: Chromium, serve: Serve, language: Language, *, desktop: bool
+) -> None:
+    texts: dict[str, Any] = {"code_name": "c", "title": "夏日读书会 W" + "W" * 90, "language": language}
+    url = "https://huoma.example/" + "k" * 40
+    body = pages.outside_wechat_page(**texts, url=url, image_url="/code.png", desktop=desktop)
+    origin = await serve(site(body, language, picture()))
+
+    async with chromium.page(SMALL_PHONE) as page:
+        await page.go(origin)
+        screen = await page.screenshot()
+        call_ends = await page.evaluate("document.querySelector('.call').getBoundingClientRect().bottom")
+        sideways = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+    assert read(screen) == [PAYLOAD]
+    assert call_ends <= SMALL_PHONE[1]
+    assert sideways == 0
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("language", Language)
 async def test_every_other_page_fits_the_smallest_phone_in_silence(
     chromium: Chromium, serve: Serve, language: Language
 ) -> None:
     texts: dict[str, Any] = {"code_name": "c", "title": "夏日读书会 W" + "W" * 90, "language": language}
-    url = "https://huoma.example/" + "k" * 40
     bodies = [
-        pages.full_page(**texts),
+        pages.shortage_page(**texts, why=Shortage.FULL, kind=CodeKind.GROUP),
         pages.preview_page(**texts),
-        pages.outside_wechat_page(**texts, url=url, desktop=False),
-        pages.outside_wechat_page(**texts, url=url, desktop=True),
         pages.limited_page(seconds=60, language=language),
         pages.unavailable_page(seconds=60, language=language),
         pages.unknown_page(language=language),

@@ -40,7 +40,7 @@ def texts(document: dict[str, Any]) -> set[tuple[str, str]]:
     """List what is typed: fields of bodies that hold any text."""
     found = set()
     for name, schema in document["components"]["schemas"].items():
-        if name.endswith(("Out", "Page", "Problem", "Row")) or "properties" not in schema:
+        if name.endswith(("Out", "Page", "Problem", "Row", "Readiness")) or "properties" not in schema:
             continue
         for field, one in schema["properties"].items():
             kinds = [one, *one.get("anyOf", ())]

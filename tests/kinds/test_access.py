@@ -190,9 +190,9 @@ async def test_a_code_is_open_from_its_first_second_to_its_last(
     code = await group(api, 9, opens_at="2026-11-21T10:00:10Z", closes_at="2026-11-21T10:00:20Z")
     seen = await process.phone().scan(code["slug"])
     assert (seen.status, seen.outcome) == (503, "not_open")
-    assert "2026-11-21 18:00 开放" in seen.text, "in the time of the workspace"
+    assert "<time>2026-11-21 18:00</time> 开放" in seen.text, "in the time of the workspace"
     english = await process.phone(**{"Accept-Language": "en"}).scan(code["slug"])
-    assert "2026-11-21 18:00 (Asia/Shanghai)" in english.text
+    assert "<time>2026-11-21 18:00</time> (Asia/Shanghai)" in english.text
     phone = process.phone()
     for seconds, outcome in ((9.999, "not_open"), (0.001, "claimed"), (9.999, "returned"), (0.001, "ended")):
         clock.forward(seconds=seconds)

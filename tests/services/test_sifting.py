@@ -17,7 +17,7 @@ from app.domain.code import Slug
 from app.domain.errors import CountersAway, StoreAway
 from app.domain.workspace import Workspace
 from app.embedded import EmbeddedServers
-from app.services import recalling
+from app.services import finding
 from app.services.sifting import SieveMaker, Sifter, print_slug
 from app.store import tables
 from app.store.database import Database
@@ -193,7 +193,7 @@ async def test_too_many_that_pass_are_told_to_try_again(
     process: Process, redis: Redis, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sieve.forget(redis)
-    monkeypatch.setattr(recalling, "LOOKUPS_WAITING", 10)
+    monkeypatch.setattr(finding, "LOOKUPS_WAITING", 10)
     async with database.writing() as tx:
         await tx.execute(sa.text("lock table slugs in access exclusive mode"))
         asking = [asyncio.create_task(process.recaller.slug(Slug(f"pass-{n}"))) for n in range(30)]

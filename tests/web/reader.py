@@ -15,7 +15,7 @@ USUAL: Final[dict[str, Any]] = {
     "kind": TargetKind.WECHAT_GROUP,
     "image_url": "/k7m2xqd/seat/token.png",
     "language": Language.ZH,
-    "desktop": False,
+    "place": "phone",
 }
 NAMED: Final[dict[str, Any]] = {"code_name": "Poster 12", "title": "夏日读书会", "language": Language.ZH}
 CONTACT: Final[dict[str, Any]] = {
@@ -23,7 +23,7 @@ CONTACT: Final[dict[str, Any]] = {
     "message": "先加店长。",
     "kind": TargetKind.WECHAT_PERSONAL,
     "image_url": "/k7m2xqd/instead.png",
-    "desktop": False,
+    "place": "phone",
 }
 TAP: Final[dict[str, Any]] = {**NAMED, "notice": None, "url": "weixin://dl/business/?t=Ab1&cq=x%3D1", "desktop": False}
 MENU: Final[dict[str, Any]] = {

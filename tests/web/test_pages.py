@@ -12,28 +12,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain import limits
+from app.domain.code import CodeKind
+from app.domain.openings import Shortage
 from app.domain.payload import TargetKind
 from app.web import pages
 from app.web.pages import Language
+from app.web.rendering import WORDS
 
 from .reader import CONTACT, LONG_WORDS, MENU, SIZE_LIMIT, TAP, USUAL, Reader
 
+PLACES: tuple[pages.Place, ...] = ("phone", "computer", "outside")
 
-def pages_with_a_picture(language: Language, text: str = "夏日读书会") -> list[bytes]:
+
+def pages_with_a_picture(
+    language: Language, text: str = "夏日读书会", url: str = "https://huoma.example/k7m2xqd"
+) -> list[bytes]:
     """Write every page that shows a QR, with one text wherever a marketer may type."""
     named: Any = {"code_name": text, "title": text, "language": language}
     return [
         *(
             pages.qr_page(
-                **named, notice=text, target_name=text[:100], kind=kind, image_url="/k7m2xqd/x.png", desktop=desktop
+                **named, notice=text, target_name=text[:100], kind=kind, image_url="/k7m2xqd/x.png", place=place
             )
             for kind in TargetKind
-            for desktop in (False, True)
+            for place in PLACES
         ),
         *(
-            pages.static_page(**named, message=message, kind=kind, image_url="/k7m2xqd/x.png", desktop=desktop)
+            pages.static_page(**named, message=message, kind=kind, image_url="/k7m2xqd/x.png", place=place)
             for kind in (*TargetKind, None)
             for message in (text, None)
+            for place in PLACES
+        ),
+        *(
+            pages.outside_wechat_page(**named, url=url, image_url="/k7m2xqd/print.png", desktop=desktop)
             for desktop in (False, True)
         ),
     ]
@@ -48,10 +59,14 @@ def other_pages(
         pages.menu_page(**named, notice=text, options=[(text[:100], text[:100], "/k7m2xqd/1")]),
         pages.menu_page(**named, notice=None, options=[(text[:100], None, "/k7m2xqd/1")]),
         *(pages.tap_page(**named, notice=text, url=url, desktop=desktop) for desktop in (False, True)),
-        pages.full_page(**named),
+        *(
+            pages.shortage_page(**named, why=why, kind=kind, notice=text, when=when)
+            for why in Shortage
+            for kind in CodeKind
+            for when in ("", "12:00 ")
+        ),
+        pages.home_page(language=language),
         pages.preview_page(**named),
-        pages.outside_wechat_page(**named, url=url, desktop=False),
-        pages.outside_wechat_page(**named, url=url, desktop=True),
         pages.limited_page(seconds=5, language=language),
         pages.unavailable_page(seconds=5, language=language),
         pages.unknown_page(language=language),
@@ -63,7 +78,7 @@ def other_pages(
 
 
 def every_page(language: Language, text: str = "夏日读书会", url: str = "https://huoma.example/k7m2xqd") -> list[bytes]:
-    return [*pages_with_a_picture(language, text), *other_pages(language, text, url)]
+    return [*pages_with_a_picture(language, text, url), *other_pages(language, text, url)]
 
 
 @pytest.mark.parametrize("language", Language)
@@ -117,7 +132,7 @@ def test_the_policy_names_the_very_style_and_script_of_every_page(language: Lang
         for tag in ("style", "script"):
             (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>".encode(), page, re.DOTALL)
             source = f"'sha256-{b64encode(sha256(inline).digest()).decode()}'"
-            assert f"{tag}-src {source};" in policy
+            assert source in policy.partition(f"{tag}-src ")[2].partition(";")[0].split()
 
     assert "unsafe" not in policy
     assert policy.startswith("default-src 'none'; img-src 'self'; ")
@@ -141,7 +156,7 @@ def test_a_page_has_one_picture_only_where_there_is_a_code_to_show(language: Lan
         (image,) = page.all("img")
         assert int(image["width"] or 0) == int(image["height"] or 0) >= 240
         assert image["alt"]
-        assert {"href": ""} in page.all("a")
+        assert {"href": ""} in page.all("a") or image["src"] == "/k7m2xqd/print.png"
     assert all(Reader(page).all("img") == [] for page in other_pages(language))
 
 
@@ -166,7 +181,7 @@ def test_the_headers_forbid_every_kind_of_keeping() -> None:
 
 
 def test_the_pages_of_two_languages_say_the_same_things() -> None:
-    assert pages._WORDS[Language.ZH].keys() == pages._WORDS[Language.EN].keys()
+    assert WORDS[Language.ZH].keys() == WORDS[Language.EN].keys()
 
 
 @pytest.mark.parametrize(
@@ -189,7 +204,7 @@ def test_the_call_fits_what_is_behind_the_code(kind: TargetKind, call: str, not_
 @pytest.mark.parametrize("language", Language)
 def test_a_computer_is_never_told_to_press_and_hold(language: Language) -> None:
     phone = pages.qr_page(**USUAL | {"language": language}).decode()
-    computer = pages.qr_page(**USUAL | {"language": language, "desktop": True}).decode()
+    computer = pages.qr_page(**USUAL | {"language": language, "place": "computer"}).decode()
 
     assert re.search("长按|ress and hold", phone)
     assert re.search("长按|ress and hold", computer) is None
@@ -234,10 +249,16 @@ def test_a_preview_tells_the_title_and_shows_no_way_in() -> None:
 def test_a_person_outside_wechat_can_copy_the_link_but_not_follow_it() -> None:
     url = "https://huoma.example/k7m2xqd?a=1&b=<script>"
 
-    page = Reader(pages.outside_wechat_page(code_name="c", title=None, url=url, language=Language.ZH, desktop=False))
+    page = Reader(
+        pages.outside_wechat_page(
+            code_name="c", title=None, url=url, image_url="/k7m2xqd/print.png", language=Language.ZH, desktop=False
+        )
+    )
 
     assert url in page.texts
     assert page.all("a") == []
+    (button,) = page.all("button")
+    assert "hidden" in button, "without a script there is nothing to press"
 
 
 @pytest.mark.parametrize(

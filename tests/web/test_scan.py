@@ -211,7 +211,7 @@ async def test_a_code_for_wechat_only_asks_others_to_open_it_there(
 ) -> None:
     made = await code(1, wechat_only=True)
     seen = await process.phone(agent).scan(made.slug)
-    assert (seen.status, seen.outcome, seen.image) == (200, "outside_wechat", None)
+    assert (seen.status, seen.outcome, seen.image) == (200, "outside_wechat", f"/{made.slug}/print.png")
     assert await made.places(redis) == [(0, 0)]
     assert (await process.phone().scan(made.slug)).outcome == "claimed"
 

@@ -28,7 +28,7 @@ async def test_a_code_is_created_with_a_slug_of_ours(api: httpx.AsyncClient) -> 
     assert len(code["slug"]) == 7
     assert set(code["slug"]) <= set(SLUG_ALPHABET)
     assert code["url"] == f"{PUBLIC_URL}/{code['slug']}"
-    assert (code["hold_seconds"], code["sticky_days"], code["wechat_only"]) == (90, 30, False)
+    assert (code["hold_seconds"], code["sticky_days"], code["wechat_only"]) == (90, 30, None)
     assert (code["landing"], code["closed_at"]) == (None, None)
 
 
@@ -51,10 +51,14 @@ async def test_a_chosen_slug_is_found_by_a_process_that_knew_it_as_unknown(
     assert (printed.code, printed.workspace, printed.channel) == (code["id"], workspace.id, 0)
 
 
-async def test_slugs_are_case_sensitive(api: httpx.AsyncClient, workspace: Workspace) -> None:
+async def test_slugs_are_unique_without_regard_to_case(api: httpx.AsyncClient, workspace: Workspace) -> None:
     one = await make_code(api, slug=f"Abc{workspace.id}")
-    other = await make_code(api, slug=f"aBC{workspace.id}")
-    assert one["id"] != other["id"]
+    refused(await api.post("/codes", json={"name": "n", "slug": f"aBC{workspace.id}"}), 409, "slug_taken", "slug")
+    assert (await api.delete(f"/codes/{one['id']}")).status_code == 204
+    refused(await api.post("/codes", json={"name": "n", "slug": f"ABC{workspace.id}"}), 409, "slug_taken", "slug")
+    other = await make_code(api)
+    channel = {"name": "n", "slug": f"ABc{workspace.id}"}
+    refused(await api.post(f"/codes/{other['id']}/channels", json=channel), 409, "slug_taken", "slug")
 
 
 @pytest.mark.parametrize("slug", ["", "ab", "-abc", "abc-", "a/b", "a b", "短码短码", "a\x00bc", "x" * 41])
@@ -62,7 +66,9 @@ async def test_a_slug_that_cannot_be_printed_is_refused(api: httpx.AsyncClient, 
     refused(await api.post("/codes", json={"name": "n", "slug": slug}), 422, "bad_slug", "slug")
 
 
-@pytest.mark.parametrize("slug", ["api", "API", "docs", "healthz"])
+@pytest.mark.parametrize(
+    "slug", ["api", "API", "docs", "healthz", "callbacks", "Hooks", "wecom", "share", "invite", "mcp"]
+)
 async def test_a_slug_that_is_a_path_of_ours_is_refused(api: httpx.AsyncClient, slug: str) -> None:
     refused(await api.post("/codes", json={"name": "n", "slug": slug}), 422, "reserved_slug", "slug")
 
