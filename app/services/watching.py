@@ -100,13 +100,14 @@ class Watcher:
 
 
 async def reread(drain: Drain, watcher: Watcher) -> None:
-    """Record what was set aside in any workspace and can be recorded now. Raises: StoreAway, CountersAway."""
+    """Record what was set aside in any workspace and can be recorded now; one that cannot be read keeps no other waiting.
+
+    Raises: StoreAway, CountersAway — no workspace could be asked about.
+    """
     for workspace in (await watcher.look()).with_unreadable:
         try:
             told = await drain.reread(workspace)
-        except (CountersAway, StoreAway):
-            raise
-        except Exception as error:  # noqa: BLE001  # What was set aside must not keep anybody's events waiting.
+        except Exception as error:  # noqa: BLE001  # What was set aside must not keep any other events waiting.
             say("entries_not_read_again", level=logging.ERROR, workspace=workspace, error=error)
         else:
             say("entries_read_again", workspace=workspace, recorded=told)
