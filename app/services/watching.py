@@ -100,7 +100,7 @@ class Watcher:
 
 
 async def reread(drain: Drain, watcher: Watcher) -> None:
-    """Record what was set aside in any workspace and can be recorded now; one that cannot be read keeps no other waiting.
+    """Record what was set aside and can be recorded now; a workspace that cannot be read keeps no other waiting.
 
     Raises: StoreAway, CountersAway — no workspace could be asked about.
     """
