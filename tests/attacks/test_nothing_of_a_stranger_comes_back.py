@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import PHONE, Service, group_payload
+from tests.running import PHONE, Service
+from tests.web.api.steps import payload
 
 from .conftest import told
 
@@ -33,11 +34,11 @@ def slugs(service: Service) -> dict[str, str]:
         return code
 
     with service.api as api:
-        group = make(api, {"payload": group_payload(1)}, kind="group")
+        group = make(api, {"payload": payload()}, kind="group")
         menu = make(api, None, kind="menu")
         options = {"options": [{"label": "一", "code_id": group["id"]}]}
         api.put(f"/codes/{menu['id']}/options", json=options).raise_for_status()
-        only = make(api, {"payload": group_payload(2)}, kind="group", wechat_only=True)
+        only = make(api, {"payload": payload()}, kind="group", wechat_only=True)
         link = make(api, {"url": "https://shop.example/a?b=c"}, kind="link", pass_query=True)
         return {"group": group["slug"], "menu": menu["slug"], "only": only["slug"], "link": link["slug"]}
 

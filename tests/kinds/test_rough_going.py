@@ -232,7 +232,7 @@ async def test_the_ends_of_time_are_refused_wherever_an_instant_is_asked_for(api
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
 
 
-@pytest.mark.parametrize("path", ["/{slug}/x", "/{slug}/1/2", "/{slug}/9999999", "/nobody/seat", "/"])
+@pytest.mark.parametrize("path", ["/{slug}/x", "/{slug}/1/2", "/{slug}/9999999", "/nobody/seat"])
 async def test_what_is_cut_or_typed_wrong_gets_a_page_and_no_json(
     process: Process, api: httpx.AsyncClient, path: str
 ) -> None:
