@@ -3,12 +3,15 @@
 from datetime import UTC
 
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from app.domain.code import WorkspaceId
+from app.domain.code import Slug, WorkspaceId
 from app.embedded import Servers
 from app.store import migrate, retellings
+from app.store.codes import read_wechat_only
 from app.store.database import Database
+from app.store.snapshots import find_slug
+from app.store.tables import codes
 
 
 async def test_the_migrated_database_is_what_the_tables_say(servers: Servers, database: Database) -> None:
@@ -96,4 +99,38 @@ async def test_what_happened_before_there_were_hours_is_counted(servers: Servers
         for workspace in ("ny", "ktm"):
             for apart in (retellings.kinds_apart, retellings.hours_apart):
                 assert [one async for one in apart(connection, WorkspaceId(workspace))] == []
+    await old.close()
+
+
+async def test_pairs_of_slugs_that_differ_in_case_only_stay_and_the_oldest_is_found_in_any(
+    servers: Servers, database: Database
+) -> None:
+    url = servers.database_url.replace("/huoma?", "/pairs?")
+    async with database.engine.connect() as connection:
+        await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(text("create database pairs"))
+
+    def before(connection: object) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0010")
+
+    await migrate.locked(url, before)
+    old = Database(url, pool_size=1, connect_seconds=5, statement_seconds=20)
+    async with old.writing() as tx:
+        await tx.exec_driver_sql("insert into workspaces values ('w', 'n', 'Asia/Shanghai')")
+        for number, slug in enumerate(("spring", "Spring", "SPRING", "alone")):
+            await tx.exec_driver_sql(
+                "insert into codes (id, workspace_id, name, kind, strategy, slug, hold_seconds, sticky_days)"
+                f" values ('c{number}', 'w', 'n', 'group', 'fill', '{slug}', 90, 30)"
+            )
+            await tx.exec_driver_sql(
+                f"insert into slugs (slug, workspace_id, code_id) values ('{slug}', 'w', 'c{number}')"
+            )
+
+    await migrate.upgrade(url)
+
+    async with old.reading() as connection:
+        found = [await find_slug(connection, Slug(slug)) for slug in ("spring", "Spring", "SPRING", "sPRING", "ALONE")]
+        assert [one and one.code for one in found] == ["c0", "c1", "c2", "c0", "c3"]
+        assert {read_wechat_only(row) for row in await connection.execute(select(codes))} == {None}
     await old.close()
