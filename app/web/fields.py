@@ -13,21 +13,37 @@ from app.domain.placement import Allowance
 
 # Overrides of writing direction: a name that holds one is read as another name.
 _DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# These two turn what follows around, and are no remains of copying.
+_OVERRIDES: Final = frozenset("\u202d\u202e")
 # Control characters, lone surrogates, line and paragraph separators.
 _FORBIDDEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LOST_PLUS: Final = re.compile(r"(T.+) ([0-9]{2}:?[0-9]{2})$")
 
 
+def _bare(text: Any) -> Any:
+    """Take away what copying leaves around a text unseen: blanks, byte order marks, joiners, marks of direction."""
+    if not isinstance(text, str):
+        return text
+    seen = [at for at, c in enumerate(text) if not c.isspace() and (unicodedata.category(c) != "Cf" or c in _OVERRIDES)]
+    return text[seen[0] : seen[-1] + 1] if seen else text.strip()
+
+
 def _clean(text: Any, allowed: str = "") -> Any:
     if not isinstance(text, str):
         return text
-    text = text.strip()
+    text = _bare(text)
     if any(c not in allowed and (unicodedata.category(c) in _FORBIDDEN or c in _DIRECTION) for c in text):
         raise PydanticCustomError("bad_characters", "Control characters are not allowed")
     if text and all(unicodedata.category(c) == "Cf" or c.isspace() for c in text):
         raise PydanticCustomError("bad_characters", "Nothing of this text is visible")
     return text
+
+
+def _chosen(text: Any) -> Any:
+    if isinstance(text, str) and any(unicodedata.category(c) == "Cs" for c in text):
+        raise PydanticCustomError("bad_characters", "Half a character is none")
+    return _bare(text)
 
 
 def _clean_lines(text: Any) -> Any:
@@ -68,7 +84,7 @@ def _moment(value: Any) -> date | datetime:
 Name = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
 Title = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
 Notice = Annotated[str, BeforeValidator(_clean_lines), Field(min_length=1, max_length=limits.NOTICE_LENGTH)]
-Chosen = Annotated[str, Field(max_length=100)]
+Chosen = Annotated[str, BeforeValidator(_chosen), Field(max_length=100)]
 Payload = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.QR_PAYLOAD_LENGTH)]
 Link = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.LINK_LENGTH)]
 Id = Annotated[str, Field(pattern=ids.PATTERN)]

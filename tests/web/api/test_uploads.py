@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.domain import limits
+from app.domain.workspace import Workspace
 from tests.conftest import Clock
 from tests.web.api.steps import done, make_code, make_target, refused
 
@@ -220,3 +221,23 @@ async def test_an_upload_that_is_too_large_is_refused_however_it_is_sent(api: ht
     url = f"/codes/{code['id']}/targets"
     refused(await api.post(url, files={"image": bytes(limits.UPLOAD_BYTES)}), 413, "body_too_large")
     refused(await api.post(url, files={"image": bytes(11 * 1024 * 1024)}), 413, "image_too_large", "image")
+
+
+# A byte order mark, blanks without a break, joiners of no width, marks and embeddings of direction.
+UNSEEN = ("\ufeff{}", "\u200b{}\u200b", "\xa0{}\u3000", "\u2060{}\u200d", "\u200e{}\u200f", "\u202a{}\u202c")
+
+
+@pytest.mark.parametrize("around", UNSEEN, ids=ascii)
+async def test_what_copying_leaves_unseen_around_a_text_is_taken_away(
+    api: httpx.AsyncClient, workspace: Workspace, around: str
+) -> None:
+    slug = f"mine-{workspace.id}"
+    group, link = await make_code(api), await make_code(api, kind="link", slug=around.format(slug))
+    assert link["slug"] == slug
+    body = {"payload": around.format("https://weixin.qq.com/g/pasted"), "name": around.format("一群")}
+    target = done(await api.post(f"/codes/{group['id']}/targets", json=body), 201)
+    assert (target["payload"], target["name"]) == ("https://weixin.qq.com/g/pasted", "一群")
+    target = done(
+        await api.post(f"/codes/{link['id']}/targets", json={"url": around.format("https://a.example/b")}), 201
+    )
+    assert target["payload"] == "https://a.example/b"
