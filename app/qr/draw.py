@@ -17,7 +17,8 @@ from PIL import Image, ImageColor, ImageDraw, ImageFilter, ImageFont
 from qrcode.exceptions import DataOverflowError
 
 from app.domain.errors import Refusal
-from app.qr.read import flatten, open_picture, read_codes
+from app.qr.opening import open_picture
+from app.qr.read import flatten, read_codes
 
 ErrorCorrection = Literal["L", "M", "Q", "H"]
 _LEVELS: Final = {

@@ -3,6 +3,8 @@
 More of them with FUZZ_EXAMPLES=1000.
 """
 
+import io
+import itertools
 import os
 import random
 import re
@@ -14,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import pillow_heif
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.running import KEY, Service, running_service, server_folder, web_processes
 
@@ -30,6 +34,8 @@ REFUSED: Final = {400, 409, 413, 415, 422}
 PATIENCE_SECONDS: Final = 120
 GROWTH_BYTES: Final = 256 * 1024 * 1024
 CHILD_BYTES: Final = 2 * 1024**3
+
+MORE_KINDS: Final = ("AVIF", "BMP", "GIF", "HEIF", "TIFF")
 
 quietly = settings(
     max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
@@ -116,6 +122,17 @@ def resized(sample: bytes, size: tuple[int, int]) -> bytes:
     return sample[:24] + struct.pack("<HH", *(min(one, 16_383) for one in size)) + sample[28:]
 
 
+def in_more_formats() -> dict[str, bytes]:
+    """Write the good picture in the formats that are read beside JPEG, PNG and WebP."""
+    pillow_heif.register_heif_opener()
+    found = {}
+    for kind in MORE_KINDS:
+        out = io.BytesIO()
+        Image.open(GOOD).convert("RGB").save(out, kind)
+        found[kind] = out.getvalue()
+    return found
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -136,10 +153,10 @@ def test_whatever_is_uploaded_is_read_or_refused_and_the_next_picture_is_read(se
         answer = upload(url, sample[:33] + bomb + sample[33:])
         assert answer.status_code in REFUSED | {201}, (name, answer.text)
     chance = random.Random(EXAMPLES)
-    for number in range(EXAMPLES):
-        path = SAMPLES[number % len(SAMPLES)]
-        answer = upload(url, mutated(path.read_bytes(), chance))
-        assert answer.status_code in REFUSED | {201}, (path.name, answer.text)
+    originals = {path.name: path.read_bytes() for path in SAMPLES} | in_more_formats()
+    for number, (name, original) in zip(range(EXAMPLES), itertools.cycle(originals.items()), strict=False):
+        answer = upload(url, mutated(original, chance))
+        assert answer.status_code in REFUSED | {201}, (number, name, answer.text)
     assert upload(url, sample).status_code in {201, 409}
     assert memory(web) - before < GROWTH_BYTES
     [child] = readers(service)
@@ -149,7 +166,19 @@ def test_whatever_is_uploaded_is_read_or_refused_and_the_next_picture_is_read(se
 @quietly
 @given(
     st.binary(max_size=4000),
-    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\xff\xff\0\0WEBPVP8 "]),
+    st.sampled_from(
+        [
+            b"",
+            b"\x89PNG\r\n\x1a\n",
+            b"\xff\xd8\xff\xe0",
+            b"RIFF\xff\xff\0\0WEBPVP8 ",
+            b"GIF89a",
+            b"II*\0\x08\0\0\0",
+            b"BM\xff\xff\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0",
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            b"\0\0\0\x18ftypavif\0\0\0\0mif1avif",
+        ]
+    ),
 )
 def test_bytes_of_any_kind_are_refused(url: str, data: bytes, magic: bytes) -> None:
     assert upload(url, magic + data).status_code in REFUSED

@@ -21,7 +21,8 @@ from PIL import Image, PngImagePlugin
 from app.domain.errors import Refusal, UploadRefusal
 from app.domain.payload import TargetKind
 from app.qr.draw import target_png
-from app.qr.read import MAX_BYTES, Screenshot, _webp_size, read_codes, read_screenshot
+from app.qr.opening import webp_size
+from app.qr.read import MAX_BYTES, Screenshot, read_codes, read_screenshot
 from app.qr.reader import WAITING_MAX, Reader
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -150,7 +151,8 @@ def test_a_photo_taken_sideways_is_kept_upright() -> None:
     exif[0x0112] = 6
     sideways = opened(sample("group_zh.jpg")).transpose(Image.Transpose.ROTATE_90)
     seen = understood(saved(sideways, "JPEG", quality=92, exif=exif))
-    assert Image.open(BytesIO(seen.picture)).size == (1146, 1664)
+    width, height = Image.open(BytesIO(seen.picture)).size
+    assert height > width
     assert read_codes(opened(seen.picture))[0].orientation == 0
 
 
@@ -200,14 +202,14 @@ def test_an_animation_is_refused(kind: str) -> None:
 
 
 def test_a_picture_is_what_it_is_and_not_what_it_is_called() -> None:
-    for kind in ("GIF", "BMP", "TIFF", "PPM"):
+    for kind in ("PPM", "ICO", "TGA"):
         assert outcome(saved(code_picture(), kind)) == "unsupported_media_type"
     assert outcome(b"") == "unsupported_media_type"
     assert outcome(b"\x89PNG\r\n\x1a\n") == "unreadable_image"
 
 
 def test_a_large_photo_is_kept_no_larger_than_a_phone_can_show() -> None:
-    photo = opened(sample("personal.jpg")).resize((5000, 7260))
+    photo = opened(sample("personal.jpg")).crop((100, 100, 1046, 1300)).resize((5000, 6343))
     seen = understood(saved(photo, "JPEG", quality=60))
     assert max(Image.open(BytesIO(seen.picture)).size) == 2048
     assert seen.kind is TargetKind.WECHAT_PERSONAL
@@ -257,7 +259,7 @@ def test_a_file_too_long_is_refused_unopened() -> None:
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0x"}])
 def test_webp_headers_tell_the_size_that_the_decoder_finds(options: dict[str, Any]) -> None:
     data = saved(Image.new("RGB", (321, 123), "red"), "WEBP", **options)
-    assert _webp_size(data) == Image.open(BytesIO(data)).size == (321, 123)
+    assert webp_size(data) == Image.open(BytesIO(data)).size == (321, 123)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

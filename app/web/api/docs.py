@@ -149,7 +149,8 @@ def _schemas() -> dict[str, Any]:
 
 
 def _with_image(schema: Mapping[str, Any]) -> dict[str, Any]:
-    image = {"type": "string", "contentMediaType": "image/*", "description": "A JPEG, PNG or WebP screenshot, 10 MB."}
+    said = "A still screenshot or photo: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF, told by its content; 10 MB."
+    image = {"type": "string", "contentMediaType": "image/*", "description": said}
     return {**schema, "properties": {"image": image, **schema["properties"]}, "required": ["image"]}
 
 
