@@ -2,6 +2,7 @@
 
 import time
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -34,3 +35,16 @@ async def test_who_idles_in_a_transaction_loses_its_locks_and_is_told(
             assert (await again.execute(sa.text("select 1"))).scalar() == 1
     finally:
         await idler.close()
+
+
+async def test_the_server_ends_a_statement_by_itself_whatever_became_of_its_client(servers: Servers) -> None:
+    hurried = Database(servers.database_url, pool_size=1, connect_seconds=5, statement_seconds=0.2, idle_seconds=0.3)
+    try:
+        async with hurried.reading() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            # As long as this client would wait for it.
+            with pytest.raises(asyncpg.QueryCanceledError, match="statement timeout"):
+                await driver.execute("select pg_sleep(20)", timeout=60)
+    finally:
+        await hurried.close()
