@@ -67,7 +67,7 @@ class Settings:
     redis_replicas: int = _knob(
         0, "Replicas that must have what was counted before a visitor is told; half of the time for a reply is waited."
     )
-    database_connections: int = _knob(5, "PostgreSQL connections of one process.")
+    database_connections: int = _knob(8, "PostgreSQL connections of one process; at most half of them wait in edits.")
     database_connect_seconds: float = _knob(2.0, "Time for a PostgreSQL connection before it counts as away.")
     database_statement_seconds: float = _knob(30.0, "Time for one statement.")
     verify_statement_seconds: float = _knob(

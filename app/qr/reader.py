@@ -17,12 +17,15 @@ from typing import Any, Final
 from app.domain.errors import Refusal, UploadRefusal
 from app.domain.payload import TargetKind
 from app.qr.read import MAX_BYTES, Screenshot, read_screenshot
+from app.sharing import Shares
 
 # The child's end of the line: one JSON header per message, then as many bytes as the header says. No pickles, since the
 # child has handled hostile bytes and its word is not to be executed.
 _CHILD: Final = "from app.qr.reader import serve; serve()"
 # Each holds a picture of up to 10 MB in memory.
 WAITING_MAX: Final = 16
+# Of one workspace.
+WAITING_EACH: Final = 4
 # A machine that is busy takes long to load what reads captions.
 START_SECONDS: Final = 60
 # What a decoder needs of our environment; a secret is not among it.
@@ -47,8 +50,7 @@ class Reader:
         self._time_limit_s = time_limit_s
         self._reads_per_child = reads_per_child
         self._memory_limit_bytes = memory_limit_bytes
-        self._turn = asyncio.Semaphore(children)
-        self._waiting = 0
+        self._turns = Shares(children, children, _too_many_uploads, waiting_each=WAITING_EACH, waiting_all=WAITING_MAX)
         self._idle: list[_Child] = []
         self._alive: set[_Child] = set()
         self._closed = False
@@ -58,29 +60,18 @@ class Reader:
         """Name the child processes that exist now."""
         return frozenset(child.process.pid for child in self._alive)
 
-    async def read(self, data: bytes, uploaded_on: date) -> Screenshot:
-        """Read one uploaded picture as ``read_screenshot`` does.
+    async def read(self, data: bytes, uploaded_on: date, owner: str = "") -> Screenshot:
+        """Read one uploaded picture as ``read_screenshot`` does; the owner who was served longest ago comes first.
 
         Raises: UploadRefusal — also ``unreadable_image`` when a picture takes too long or brings its child down;
-        Refusal ``too_many_uploads`` — others wait already;
+        Refusal ``too_many_uploads`` — others of the owner, or of all, wait already;
         RuntimeError — the reader is closed, or a child cannot start at all.
         Cost: one child's 0.1 to 0.5 s, and 0.5 s to start one.
         """
         if len(data) > MAX_BYTES:
             raise UploadRefusal("image_too_large", f"The file is too large; upload at most {MAX_BYTES // 1024} kB.")
-        if self._waiting >= WAITING_MAX:
-            raise Refusal(
-                "too_many_uploads", "Too many pictures are being read; send yours again in a moment.", "image"
-            )
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
-        try:
+        async with self._turns.turn(owner):
             return await self._read(data, uploaded_on)
-        finally:
-            self._turn.release()
 
     async def _read(self, data: bytes, uploaded_on: date) -> Screenshot:
         child = await self._child()
@@ -154,6 +145,10 @@ class Reader:
             child.process.kill()
         await child.process.wait()
         self._alive.discard(child)
+
+
+def _too_many_uploads() -> Refusal:
+    return Refusal("too_many_uploads", "Too many pictures are being read; send yours again in a moment.", "image")
 
 
 _READY: Final = b"ready\n"

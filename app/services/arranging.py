@@ -54,7 +54,7 @@ class MenuEditor:
             await edges.lock(tx, workspace)
             return await codes.lock(tx, workspace, menu)
 
-        async with self._editing.edit(lock, now, seen=seen) as edit:
+        async with self._editing.edit(workspace, lock, now, seen=seen) as edit:
             check_menu(edit.code)
             await check_options(edit.tx, workspace, menu, [draft.code for draft in drafts])
             present = {option.number: option.code for option in await options.list_all(edit.tx, workspace, menu)}

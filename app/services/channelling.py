@@ -46,7 +46,7 @@ class ChannelKeeper:
         Raises: as `Editing.edit`; Refusal `bad_slug`, `reserved_slug`, `slug_taken`, `too_many_channels`.
         """
         slug = make_slug() if draft.slug is None else chosen_slug(draft.slug)
-        async with self._editing.edit(lambda tx: codes.lock(tx, workspace, code), now, once=once) as edit:
+        async with self._editing.edit(workspace, lambda tx: codes.lock(tx, workspace, code), now, once=once) as edit:
             there = await channels.measure(edit.tx, workspace, code)
             if there.count >= limits.CHANNELS_PER_CODE or there.last >= limits.OPTION_NUMBER_MAX:
                 raise Refusal("too_many_channels", f"A code has at most {limits.CHANNELS_PER_CODE} channels.")
@@ -83,7 +83,7 @@ class ChannelKeeper:
 
         Raises: as `Editing.edit`.
         """
-        async with self._editing.edit(lambda tx: codes.lock(tx, workspace, code), now, seen=seen) as edit:
+        async with self._editing.edit(workspace, lambda tx: codes.lock(tx, workspace, code), now, seen=seen) as edit:
             channel = await _there(edit, number)
             await channels.update(edit.tx, channel, values)
             return edit.code, await _there(edit, number)
@@ -93,7 +93,7 @@ class ChannelKeeper:
 
         Raises: as `Editing.edit`.
         """
-        async with self._editing.edit(lambda tx: codes.lock(tx, workspace, code), now, seen=seen) as edit:
+        async with self._editing.edit(workspace, lambda tx: codes.lock(tx, workspace, code), now, seen=seen) as edit:
             await channels.update(edit.tx, await _there(edit, number), {"removed_at": now})
 
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from app.counters import sieve, versions
 from app.domain import ids, limits
-from app.domain.code import SLUG_ALPHABET, CodeId, Slug, check_slug
+from app.domain.code import SLUG_ALPHABET, CodeId, Slug, WorkspaceId, check_slug
 from app.domain.errors import CountersAway, Refusal, StoreAway
 from app.services import sifting
 from app.services.once import Once
@@ -69,6 +69,7 @@ class Editing:
     @asynccontextmanager
     async def edit(
         self,
+        workspace: WorkspaceId,
         lock: Callable[[Writing], Awaitable[CodeRecord | None]],
         now: datetime,
         *,
@@ -78,10 +79,11 @@ class Editing:
     ) -> AsyncIterator[Edit]:
         """Open an edit of the code that `lock` locks, and publish it when the block has ended well.
 
-        Raises: Refusal `not_found`, `closed`, `changed_meanwhile`; CountersAway, StoreAway — nothing was changed.
+        Raises: Refusal `not_found`, `closed`, `changed_meanwhile`, `too_many_edits`; CountersAway, StoreAway —
+        nothing was changed.
         Cost: two statements and two round trips to Redis beside what the block does, and one reading of the code.
         """
-        async with self.database.writing() as tx:
+        async with self.database.editing(workspace) as tx:
             if once is not None:
                 await once.begin(tx)
             code = open_code(await lock(tx))

@@ -67,7 +67,7 @@ class Explainer:
         """
         async with self._database.reading() as connection:
             open_code(await codes.find(connection, workspace, code_id))
-        async with self._database.writing() as tx:
+        async with self._database.editing(workspace) as tx:
             code = await read_code(tx, code_id)
         if code.closed:
             raise not_found()

@@ -65,7 +65,7 @@ class AccountKeeper:
         Raises: Refusal as `check_shifts`; StoreAway.
         """
         shifts = check_shifts(draft.weekly, draft.special)
-        async with self._editing.database.writing() as tx:
+        async with self._editing.database.editing(workspace) as tx:
             await once.begin(tx)
             settings = await workspaces.find(tx, workspace)
             cap = settings.defaults.daily_cap if draft.default_cap else draft.daily_cap
@@ -131,7 +131,7 @@ class AccountKeeper:
 
         Raises: Refusal `not_found`, `changed_meanwhile`, `account_in_use`; StoreAway.
         """
-        async with self._editing.database.writing() as tx:
+        async with self._editing.database.editing(workspace) as tx:
             record = _there(await accounts.lock(tx, workspace, account))
             check_seen(record.version, seen)
             if await accounts.is_offered(tx, workspace, account):
@@ -148,7 +148,7 @@ class AccountKeeper:
         Cost: as `accounts.bump_codes` and `versions.mark_all`; scans of a code wait from its mark to the commit.
         """
         edited: list[CodeId] = []
-        async with self._editing.database.writing() as tx:
+        async with self._editing.database.editing(workspace) as tx:
             record = _there(await accounts.lock(tx, workspace, account))
             check_seen(record.version, seen)
             edited += await accounts.bump_codes(tx, workspace, account, now)

@@ -85,7 +85,7 @@ class CodeEditor:
                 await edges.lock(tx, workspace)
             return await codes.lock(tx, workspace, code)
 
-        async with self._editing.edit(lock, now, seen=seen, values=values) as edit:
+        async with self._editing.edit(workspace, lock, now, seen=seen, values=values) as edit:
             check_access(edit.code)
             if "fallback" in values:
                 await check_fallback(edit.tx, edit.code)
@@ -100,7 +100,7 @@ class CodeEditor:
 
     async def _insert(self, code: CodeRecord, once: Once[CodeRecord]) -> bool:
         with suppress(_SlugTaken):
-            async with self._editing.database.writing() as tx:
+            async with self._editing.database.editing(code.workspace_id) as tx:
                 await once.begin(tx)
                 # A change of the zone is an edit of all codes there are: this one is among them, or made after it.
                 await workspaces.share(tx, code.workspace_id)

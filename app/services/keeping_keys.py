@@ -76,7 +76,7 @@ class KeyKeeper:
         """
         if expires_at is not None:
             check_expiry(expires_at, now)
-        async with self._database.writing() as tx:
+        async with self._database.editing(workspace) as tx:
             await once.begin(tx)
             await workspaces.lock(tx, workspace)
             if await keys.count(tx, workspace) >= limits.KEYS_PER_WORKSPACE:
@@ -95,7 +95,7 @@ class KeyKeeper:
 
         Raises: Refusal `not_found`, `last_admin_key` — nobody could give keys any more; StoreAway.
         """
-        async with self._database.writing() as tx:
+        async with self._database.editing(workspace) as tx:
             # Two admins who revoke each other's keys must not both succeed.
             await workspaces.lock(tx, workspace)
             found = await keys.find(tx, workspace, key)

@@ -50,7 +50,7 @@ class WorkspaceKeeper:
         values = dict(values)
         if "time_zone" in values:
             check_time_zone(str(values["time_zone"]))
-        async with self._database.writing() as tx:
+        async with self._database.editing(workspace) as tx:
             before = await workspaces.lock(tx, workspace)
             check_seen(before.version, seen)
             if isinstance(defaults := values.get("defaults"), Mapping):

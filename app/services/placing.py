@@ -110,7 +110,7 @@ class TargetEditor:
             await hold_accounts(tx, workspace, [offered])
             return await codes.lock_of_target(tx, workspace, target)
 
-        async with self._editing.edit(lock, now) as edit:
+        async with self._editing.edit(workspace, lock, now) as edit:
             record = await self._locked(edit, target, seen)
             if offered:
                 await check_account(edit, offered, record.target.kind, allow)
@@ -149,7 +149,7 @@ class TargetEditor:
         qr = await read_source(self._reader, draft.source, taker, now)
         dies_at = expiry_of(qr, taker.workspace, now)
         ends = lives_until(draft.expires_at, qr, dies_at, now)
-        async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
+        async with self._editing.edit(workspace, lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
             record = await self._locked(edit, target, seen)
             await check_renewal(edit, record, qr, draft.allow)
             number = record.target.revision + 1
@@ -172,7 +172,7 @@ class TargetEditor:
 
         Raises: as `Editing.edit`.
         """
-        async with self._editing.edit(lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
+        async with self._editing.edit(workspace, lambda tx: codes.lock_of_target(tx, workspace, target), now) as edit:
             record = await self._locked(edit, target, seen)
             await targets.update(edit.tx, record, now, {"removed_at": now})
 
@@ -196,7 +196,7 @@ class TargetEditor:
             await hold_accounts(tx, workspace, [offered])
             return await codes.lock_of_target(tx, workspace, target, removed=True)
 
-        async with self._editing.edit(lock, now, once=once) as edit:
+        async with self._editing.edit(workspace, lock, now, once=once) as edit:
             record = await targets.find(edit.tx, workspace, target, removed=True)
             assert record is not None
             if record.removed_at is not None:
@@ -244,7 +244,7 @@ class TargetEditor:
             await hold_accounts(tx, workspace, offered)
             return await codes.lock(tx, workspace, code)
 
-        async with self._editing.edit(lock, now, once=once) as edit:
+        async with self._editing.edit(workspace, lock, now, once=once) as edit:
             row = await targets.measure(edit.tx, workspace, code)
             if row.count + len(prepared) > limits.TARGETS_PER_CODE:
                 raise too_many_targets()

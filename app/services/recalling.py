@@ -192,14 +192,16 @@ class Recaller:
 
     async def _read_and_publish(self, code_id: CodeId, *, new: bool) -> Entry:
         workspace = await self._workspace_of(code_id)
-        for _ in range(_ATTEMPTS):
-            expected = await versions.in_force(self._redis, workspace, code_id)
-            if expected.counted:
-                entry = await self._read_again(code_id, expected)
-            else:
-                entry = await self._begin(workspace, code_id, expected, new=new)
-            if entry is not None:
-                return entry
+        # Reading waits for an edit that is under way, with a connection in hand.
+        async with self._database.code_reads.turn(workspace):
+            for _ in range(_ATTEMPTS):
+                expected = await versions.in_force(self._redis, workspace, code_id)
+                if expected.counted:
+                    entry = await self._read_again(code_id, expected)
+                else:
+                    entry = await self._begin(workspace, code_id, expected, new=new)
+                if entry is not None:
+                    return entry
         raise StoreAway
 
     async def _read_again(self, code_id: CodeId, expected: versions.InForce) -> Entry | None:

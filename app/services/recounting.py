@@ -34,7 +34,7 @@ class Recounter:
             if record is None:
                 raise not_found()
             open_code(await codes.find(connection, workspace, record.code_id))
-        async with self._editing.database.writing() as tx:
+        async with self._editing.database.editing(workspace) as tx:
             await once.begin(tx)
             taken = await self._rebase(self._editing.redis, record, members, now, once.question)
             around = await look_around(tx, self._editing.redis, [record], now)

@@ -78,7 +78,7 @@ async def read_source(reader: Reader, source: Source, taker: Taker, now: datetim
     taker.check(source)
     day = now.astimezone(ZoneInfo(taker.workspace.time_zone)).date()
     try:
-        seen = await reader.read(source.image, day)
+        seen = await reader.read(source.image, day, taker.workspace.id)
     except UploadRefusal as refusal:
         raise UploadRefusal(refusal.code, refusal.detail, "image") from refusal
     name = _one_line(seen.name)

@@ -12,7 +12,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, Inva
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.domain.errors import StoreAway
+from app.domain.code import WorkspaceId
+from app.domain.errors import Refusal, StoreAway
+from app.sharing import Shares
 from app.store.patience import Patience
 from app.store.refusals import REFUSED
 
@@ -22,6 +24,12 @@ Writing = NewType("Writing", AsyncConnection)
 
 # Between two statements of a transaction lies a round trip to Redis, at most.
 IDLE_SECONDS: Final = 10.0
+# Edits of one workspace that may wait for others of it, and for how long.
+EDITS_WAITING: Final = 100
+EDITS_WAIT_SECONDS: Final = 10.0
+# Codes of one workspace, and of all, that may wait to be read; scans give up sooner.
+READS_WAITING: Final = 200
+READS_WAITING_ALL: Final = 2_000
 
 
 class Database:
@@ -67,6 +75,17 @@ class Database:
         self._patience = Patience(connect_seconds)
         self._watchful = watchful
         self._looking = asyncio.Lock()
+        # An edit, and the reading of a code for its scans, may wait for the lock of a row with a connection in hand. Of
+        # eight connections four are for edits, three for codes that are read, and two of each for one workspace: so one
+        # is left for requests that wait for no lock.
+        each = max(1, pool_size // 4)
+        self._edits = Shares(
+            max(1, pool_size // 2), each, _too_many_edits,
+            waiting_each=EDITS_WAITING, waiting_all=EDITS_WAITING * 8, seconds=EDITS_WAIT_SECONDS,
+        )  # fmt: skip
+        self.code_reads = Shares(
+            max(1, pool_size * 3 // 8), each, StoreAway, waiting_each=READS_WAITING, waiting_all=READS_WAITING_ALL
+        )
         # A restarted server costs nobody a failed request; no scan waits for this, since none asks PostgreSQL.
         sa.event.listen(self.engine.sync_engine, "checkout", self._check)
 
@@ -83,6 +102,15 @@ class Database:
         with _away():
             async with self._opened() as connection, connection.begin():
                 yield Writing(connection)
+
+    @asynccontextmanager
+    async def editing(self, workspace: WorkspaceId) -> AsyncIterator[Writing]:
+        """Open one transaction that may wait for locks, when the workspace has a share left.
+
+        Raises: Refusal `too_many_edits`; as `writing`.
+        """
+        async with self._edits.turn(workspace), self.writing() as tx:
+            yield tx
 
     async def close(self) -> None:
         """Close every connection of the pool."""
@@ -149,6 +177,10 @@ async def now(connection: Reading) -> datetime:
     """Read the clock of PostgreSQL. Cost: one statement."""
     shown: datetime = (await connection.execute(sa.text("select clock_timestamp()"))).scalar_one()
     return shown
+
+
+def _too_many_edits() -> Refusal:
+    return Refusal("too_many_edits", "Other edits of this workspace take long; send yours again in a moment.")
 
 
 def _milliseconds(seconds: float) -> str:

@@ -91,6 +91,7 @@ STATUS: Final[Mapping[str, int]] = {
     "internal": 500,
     "counters_away": 503,
     "store_away": 503,
+    "too_many_edits": 503,
     "too_many_uploads": 503,
 }
 _BY_STATUS: Final = {

@@ -434,7 +434,7 @@ asyncio.run(main())
 
 
 async def test_only_so_many_pictures_wait_for_their_turn(reader: Reader) -> None:
-    asked = [reader.read(b"no picture", date(2026, 11, 21)) for _ in range(WAITING_MAX + 10)]
+    asked = [reader.read(b"no picture", date(2026, 11, 21), f"owner {n}") for n in range(WAITING_MAX + 10)]
     told = await asyncio.gather(*asked, return_exceptions=True)
     codes = Counter(one.code for one in told if isinstance(one, Refusal))
     assert codes == {"unsupported_media_type": WAITING_MAX + 1, "too_many_uploads": 9}

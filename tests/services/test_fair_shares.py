@@ -1,0 +1,91 @@
+"""What one workspace waits for costs no other workspace its connections or its decoder."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from app.domain.code import CodeId
+from app.domain.workspace import Scope, Workspace
+from app.embedded import Servers
+from app.qr.reader import Reader
+from app.services.recalling import Recaller
+from app.store import codes
+from app.store.database import Database
+from app.web.api import ApiContext
+from tests.conftest import PUBLIC_URL, Clock, client, key_to
+from tests.scanning import Process
+from tests.web.api.steps import done, make_code, make_target
+
+# A request that waits for no lock takes some ms; a busy machine is given a second.
+AT_ONCE_SECONDS = 1.0
+
+
+@pytest.fixture
+async def small(
+    servers: Servers, redis: Redis, recaller: Recaller, reader: Reader, clock: Clock, database: Database
+) -> AsyncIterator[ApiContext]:
+    """Be the API of a process with as many connections as the settings give it; `database` has brought the tables."""
+    del database
+    pool = Database(servers.database_url, pool_size=8, connect_seconds=2, statement_seconds=20)
+    yield ApiContext.of(
+        database=pool, redis=redis, publisher=recaller, reader=reader, public_url=PUBLIC_URL, clock=clock
+    )
+    await pool.close()
+
+
+async def test_edits_and_scans_that_wait_for_locks_take_no_connection_from_others(
+    small: ApiContext, database: Database, redis: Redis, clock: Clock, workspace: Workspace, stranger: Workspace
+) -> None:
+    process = Process.of(small, redis, clock)
+    async with (
+        client(small, await key_to(small, workspace, Scope.ADMIN)) as busy,
+        client(small, await key_to(small, stranger, Scope.ADMIN)) as other,
+    ):
+        locked = [await make_code(busy) for _ in range(6)]
+        cold = await make_code(other)
+        await make_target(other, cold)
+        async with database.writing() as tx:
+            for code in locked:
+                await codes.lock(tx, workspace.id, CodeId(code["id"]))
+            edits = [
+                asyncio.create_task(busy.patch(f"/codes/{locked[n % 2]['id']}", json={"name": "n"})) for n in range(24)
+            ]
+            scans = [asyncio.create_task(process.phone().scan(code["slug"])) for code in locked]
+            await asyncio.sleep(0.5)
+            begun = time.monotonic()
+            assert done(await other.get("/workspace"))["id"] == stranger.id
+            assert (await process.phone().scan(cold["slug"])).outcome == "claimed"
+            done(await other.patch(f"/codes/{cold['id']}", json={"name": "n"}))
+            assert time.monotonic() - begun < AT_ONCE_SECONDS
+            assert not any(task.done() for task in edits)
+        assert Counter([(await edit).status_code for edit in edits]) == {200: 24}
+        await asyncio.gather(*scans)
+
+
+async def test_many_uploads_of_one_workspace_keep_no_other_waiting(
+    api: httpx.AsyncClient, stranger_api: httpx.AsyncClient, samples: Path
+) -> None:
+    picture = (samples / "group_zh.jpg").read_bytes()
+    many, one = await make_code(api), await make_code(stranger_api)
+
+    async def upload(client: httpx.AsyncClient, code: str) -> tuple[httpx.Response, float]:
+        response = await client.post(f"/codes/{code}/targets", files={"image": picture})
+        return response, time.monotonic()
+
+    hog = [asyncio.create_task(upload(api, many["id"])) for _ in range(40)]
+    await asyncio.sleep(0.2)
+    (answer, at) = await upload(stranger_api, one["id"])
+    assert answer.status_code == 201, answer.text
+    answers = [await task for task in hog]
+    refused = [response for response, _ in answers if response.status_code == 503]
+    assert {response.json()["code"] for response in refused} == {"too_many_uploads"}
+    assert all(response.headers["retry-after"] for response in refused)
+    read = sorted(when for response, when in answers if response.status_code != 503)
+    assert len(refused) + len(read) == 40
+    assert sum(when < at for when in read) <= 2, "at most the one that was being read, and one that had begun before"
