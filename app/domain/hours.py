@@ -10,6 +10,11 @@ QUARTER: Final = timedelta(minutes=15)
 _HOUR: Final = timedelta(hours=1)
 
 
+def in_utc(moment: datetime) -> str:
+    """Spell an instant as both APIs do: RFC 3339, in UTC, with a `Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def hour_start(at: datetime, time_zone: str) -> datetime:
     """Find the instant, in UTC, at which the local hour of `at` began.
 
@@ -34,6 +39,11 @@ def hour_end(at: datetime, time_zone: str) -> datetime:
 def day_start(day: date, time_zone: str) -> datetime:
     """Find the instant, in UTC, at which a local day begins; where midnight is left out, the one that comes instead."""
     return datetime.combine(day, time(), zone(time_zone)).astimezone(UTC)
+
+
+def day_end(day: date, time_zone: str) -> datetime:
+    """Find the instant, in UTC, at which a local day ends: that at which the next one begins."""
+    return day_start(day + timedelta(days=1), time_zone)
 
 
 def hours_between(since: datetime, until: datetime, time_zone: str) -> list[datetime]:

@@ -10,6 +10,7 @@ from app.domain.code import AccountKind, TargetState
 from app.services.keeping_accounts import AccountView
 from app.web.account_schemas import ACCOUNT
 from app.web.answers import ID, WHEN, Page
+from app.web.fields import ShownInstant
 from app.web.hours import Shift, SpecialDate, shown_hours
 from app.web.schemas import example
 
@@ -32,13 +33,13 @@ class AccountOut(BaseModel):
     shifts: list[Shift]
     special_dates: list[SpecialDate]
     available: bool
-    until: datetime | None = Field(description="When one who is away is back by himself.")
+    until: ShownInstant | None = Field(description="When one who is away is back by himself.")
     adds_today: int
     counts: Literal["live", "recorded"]
     state: TargetState
     version: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: ShownInstant
+    updated_at: ShownInstant
 
     @classmethod
     def of(cls, view: AccountView, now: datetime) -> "AccountOut":

@@ -11,6 +11,7 @@ from app.domain.payload import TargetKind
 from app.domain.workspace import Scope, Workspace
 from app.services.viewing import TargetView
 from app.store.keys import ApiKey
+from app.web.fields import ShownInstant
 from app.web.hours import Shift, SpecialDate, shown_hours
 from app.web.schemas import PAYLOAD, example
 
@@ -51,7 +52,7 @@ class TargetOut(BaseModel):
     counts: Literal["live", "recorded"]
     weight: int
     position: int
-    expires_at: datetime | None
+    expires_at: ShownInstant | None
     expires_at_source: Origin | None = Field(
         description="Where the expiry comes from: `given` with a request, `printed` in the screenshot (and at most "
         "seven days after the upload), or `assumed` from the upload alone. null without an expiry."
@@ -63,9 +64,9 @@ class TargetOut(BaseModel):
     special_dates: list[SpecialDate]
     revision: int
     version: int
-    created_at: datetime
-    updated_at: datetime
-    removed_at: datetime | None = Field(description="A target that was removed can be restored.")
+    created_at: ShownInstant
+    updated_at: ShownInstant
+    removed_at: ShownInstant | None = Field(description="A target that was removed can be restored.")
 
     @classmethod
     def of(cls, view: TargetView, now: datetime) -> "TargetOut":
@@ -120,9 +121,9 @@ class KeyOut(BaseModel):
     name: str
     hint: str
     scope: Scope
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    created_at: ShownInstant
+    expires_at: ShownInstant | None
+    revoked_at: ShownInstant | None
 
     @classmethod
     def of(cls, key: ApiKey) -> "KeyOut":
@@ -172,7 +173,7 @@ class WorkspaceOut(BaseModel):
     time_zone: str
     defaults: DefaultsOut
     version: int
-    created_at: datetime
+    created_at: ShownInstant
 
     @classmethod
     def of(cls, workspace: Workspace) -> "WorkspaceOut":

@@ -1,7 +1,6 @@
 """Shape what the API gives about codes."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from pydantic import BaseModel, Field
 
@@ -11,6 +10,7 @@ from app.store.channels import ChannelRecord
 from app.store.codes import CodeRecord
 from app.web.answers import ID, WHEN, Page
 from app.web.code_schemas import FALLBACK, LANDING, OPTION, Fallback, Landing
+from app.web.fields import ShownInstant
 from app.web.schemas import example
 
 
@@ -36,14 +36,14 @@ class CodeOut(BaseModel):
     landing: Landing | None
     fallback: Fallback | None
     disabled: bool
-    opens_at: datetime | None
-    closes_at: datetime | None
+    opens_at: ShownInstant | None
+    closes_at: ShownInstant | None
     new_seats_per_minute: int = Field(description="0 is off.")
     pass_query: bool
     version: int
-    created_at: datetime
-    updated_at: datetime
-    closed_at: datetime | None
+    created_at: ShownInstant
+    updated_at: ShownInstant
+    closed_at: ShownInstant | None
 
     @classmethod
     def of(cls, code: CodeRecord, printer: Printer) -> "CodeOut":
@@ -126,7 +126,7 @@ class ChannelOut(BaseModel):
     state: str | None
     slug: str
     url: str
-    created_at: datetime
+    created_at: ShownInstant
 
     @classmethod
     def of(cls, channel: ChannelRecord, printer: Printer) -> "ChannelOut":

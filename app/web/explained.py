@@ -10,6 +10,7 @@ from app.domain.code import TargetState
 from app.services.explaining import Explanation
 from app.web.answers import ID
 from app.web.code_schemas import Fallback
+from app.web.fields import ShownInstant
 from app.web.schemas import example
 
 Reason = Literal["expired", "full", "paused", "off_shift", "capped", "unavailable"]
@@ -45,7 +46,7 @@ class ExplanationOut(BaseModel):
         summary={"live": 1, "off_shift": 2}, counts="live",
     )  # fmt: skip
 
-    at: datetime
+    at: ShownInstant
     channel: int
     outcome: Literal["claimed", "full", "fallback", "menu", "disabled", "not_open", "ended"]
     reason: str | None = Field(description="Why nobody would be given: a target's reason, `not_open` or `ended`.")

@@ -5,10 +5,11 @@ import unicodedata
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from app.domain import ids, limits
+from app.domain.hours import in_utc
 from app.domain.placement import Allowance
 
 # Overrides of writing direction: a name that holds one is read as another name.
@@ -90,6 +91,12 @@ Link = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=li
 Id = Annotated[str, Field(pattern=ids.PATTERN)]
 Instant = Annotated[
     datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation")
+]
+# What both APIs give: always in UTC, so that instants can be compared as texts.
+ShownInstant = Annotated[
+    datetime,
+    PlainSerializer(in_utc, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": "Z$"}, mode="serialization"),
 ]
 StatsMoment = Annotated[
     date | datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string"}, mode="validation")

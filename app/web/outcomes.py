@@ -8,6 +8,7 @@ from math import ceil
 from typing import Final, assert_never
 
 from app.domain.errors import UploadRefusal
+from app.domain.hours import in_utc
 from app.domain.openings import Shortage
 from app.domain.outcome import (
     Closed,
@@ -204,13 +205,13 @@ def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str, 
             "id": target.id,
             "name": target.name,
             "kind": target.kind,
-            "expires_at": target.expires_at and target.expires_at.isoformat(),
+            "expires_at": target.expires_at and in_utc(target.expires_at),
         },
         "qr_image": image and public_url + image,
         "url": url,
         "message": outcome.goal.message if isinstance(outcome, Elsewhere) else None,
         "reason": outcome.why if isinstance(outcome, Full) else None,
-        "opens_at": at.isoformat() if at else None,
+        "opens_at": in_utc(at) if at else None,
         "seat": token,
         "options": options,
     }

@@ -3,13 +3,13 @@
 import csv
 import io
 import re
-from datetime import datetime
 from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
 from app.services.reporting import CodeBy, Report, WorkspaceBy
 from app.store.reports import MEASURES, Counts
+from app.web.fields import ShownInstant
 from app.web.schemas import example
 
 # Excel takes a file without it for one in the encoding of the country.
@@ -27,10 +27,13 @@ CSV_EXAMPLE: Final = ",".join(("key", "name", *_COUNTS)) + "\r\n2026-11-21,," + 
 
 class _Keyed(BaseModel):
     key: str = Field(
-        description="The hour or day that begins, in the workspace's time; an id, a number or a client; '' where what "
-        "was counted has none."
+        description="The instant an hour begins, a day of the workspace's calendar, an id, a number or a client; "
+        "'' where what was counted has none."
     )
-    name: str | None = Field(description="What people call it; null where they have no word for it.")
+    name: str | None = Field(
+        description="What people call it, for an hour its beginning on the workspace's clocks; null where they have no "
+        "word for it."
+    )
 
 
 class StatsCounts(BaseModel):
@@ -64,12 +67,12 @@ class StatsOut(BaseModel):
     """What happened in whole hours of the workspace's time zone. The rows add up to `total`, whatever `by` is."""
 
     model_config = example(**{
-        "from": "2026-11-21T00:00:00+08:00", "to": "2026-11-22T00:00:00+08:00", "by": "day",
+        "from": "2026-11-20T16:00:00Z", "to": "2026-11-21T16:00:00Z", "by": "day",
         "time_zone": "Asia/Shanghai", "rows": [{"key": "2026-11-21", "name": None} | _COUNTS], "total": _COUNTS,
     })  # fmt: skip
 
-    since: datetime = Field(alias="from")
-    until: datetime = Field(alias="to", description="Exclusive.")
+    since: ShownInstant = Field(alias="from", description="The range that was counted, in whole hours.")
+    until: ShownInstant = Field(alias="to", description="The first instant that is left out, whatever was asked for.")
     by: CodeBy | WorkspaceBy
     time_zone: str
     rows: list[StatsRow]

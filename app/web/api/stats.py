@@ -19,13 +19,19 @@ _BOTH_FORMS: Final[dict[int | str, dict[str, Any]]] = {
         "content": {"text/csv": {"schema": {"type": "string", "examples": [CSV_EXAMPLE]}}},
     }
 }
-_FROM: Final = "A date, which is its local midnight, or an instant with an offset. Six days before `to` when left out."
-_TO: Final = "Exclusive; the same. The end of this hour when left out."
+_FROM: Final = (
+    "The first day, as a date in the workspace's time zone, or an instant with an offset. Six days before the last day "
+    "when left out."
+)
+_TO: Final = (
+    "The last day, as a date, that day included; or an instant, the first that is left out. The end of this hour when "
+    "left out."
+)
 
 
 def _span(
     since: Annotated[StatsMoment | None, Query(alias="from", description=_FROM, examples=["2026-11-15"])] = None,
-    until: Annotated[StatsMoment | None, Query(alias="to", description=_TO, examples=["2026-11-22"])] = None,
+    until: Annotated[StatsMoment | None, Query(alias="to", description=_TO, examples=["2026-11-21"])] = None,
 ) -> Span:
     return Span(since, until)
 

@@ -110,7 +110,7 @@ async def test_rows_say_where_and_when(api: httpx.AsyncClient, told: Teller, wor
     assert len(await rows(path, "day")) == 7
     hours = dict(row[::2] for row in await rows(path, "hour"))
     assert len(hours) == 6 * 24 + 19, "up to the end of this hour"
-    assert (hours["2026-11-20T18:00:00+08:00"], hours["2026-11-21T18:00:00+08:00"]) == (2, 3)
+    assert (hours["2026-11-20T10:00:00Z"], hours["2026-11-21T10:00:00Z"]) == (2, 3)
     assert {row[1:] for row in await rows(path, "target")} == {("g0", 2), ("g1", 3), (None, 0)}
     assert sorted(await rows(path, "channel")) == [
         ("0", "poster", 2), ("1", "=HYPERLINK(1)", 1), ("2", '门店 "12", 二楼', 2), ("3", None, 0),
@@ -141,23 +141,30 @@ async def test_what_was_removed_is_still_named(api: httpx.AsyncClient, told: Tel
 @pytest.mark.parametrize(
     ("query", "since", "until", "claimed"),
     [
-        ({}, "2026-11-15T00:00:00+08:00", "2026-11-21T19:00:00+08:00", 5),
-        ({"from": "2026-11-21"}, "2026-11-21T00:00:00+08:00", "2026-11-21T19:00:00+08:00", 3),
-        ({"to": "2026-11-21"}, "2026-11-14T00:00:00+08:00", "2026-11-21T00:00:00+08:00", 2),
-        ({"from": "2026-11-20", "to": "2026-11-21"}, "2026-11-20T00:00:00+08:00", "2026-11-21T00:00:00+08:00", 2),
+        ({}, "2026-11-14T16:00:00Z", "2026-11-21T11:00:00Z", 5),
+        ({"from": "2026-11-21"}, "2026-11-20T16:00:00Z", "2026-11-21T11:00:00Z", 3),
+        # A date is that whole day, on either side, whatever stands on the other.
+        ({"to": "2026-11-21"}, "2026-11-14T16:00:00Z", "2026-11-21T16:00:00Z", 5),
+        ({"to": "2026-11-20"}, "2026-11-13T16:00:00Z", "2026-11-20T16:00:00Z", 2),
+        ({"from": "2026-11-21", "to": "2026-11-21"}, "2026-11-20T16:00:00Z", "2026-11-21T16:00:00Z", 3),
+        ({"from": "2026-11-20", "to": "2026-11-20"}, "2026-11-19T16:00:00Z", "2026-11-20T16:00:00Z", 2),
+        ({"from": "2026-11-20", "to": "2026-11-21"}, "2026-11-19T16:00:00Z", "2026-11-21T16:00:00Z", 5),
+        ({"from": "2026-11-21T10:00:00Z", "to": "2026-11-21"}, "2026-11-21T10:00:00Z", "2026-11-21T16:00:00Z", 3),
+        ({"from": "2026-11-21", "to": "2026-11-21T10:00:00Z"}, "2026-11-20T16:00:00Z", "2026-11-21T10:00:00Z", 0),
         (
             {"from": "2026-11-21T10:00:00Z", "to": "2026-11-21T10:00:01Z"},
-            "2026-11-21T18:00:00+08:00",
-            "2026-11-21T19:00:00+08:00",
+            "2026-11-21T10:00:00Z",
+            "2026-11-21T11:00:00Z",
             3,
         ),
         (
             {"from": "2026-11-20T18:59:00+08:00", "to": "2026-11-21T18:00:00+08:00"},
-            "2026-11-20T18:00:00+08:00",
-            "2026-11-21T18:00:00+08:00",
+            "2026-11-20T10:00:00Z",
+            "2026-11-21T10:00:00Z",
             2,
         ),
-        ({"from": "2027-01-01", "to": "2027-01-02"}, "2027-01-01T00:00:00+08:00", "2027-01-02T00:00:00+08:00", 0),
+        ({"from": "2027-01-01", "to": "2027-01-02"}, "2026-12-31T16:00:00Z", "2027-01-02T16:00:00Z", 0),
+        ({"from": "2999-12-31", "to": "2999-12-31"}, "2999-12-30T16:00:00Z", "2999-12-31T16:00:00Z", 0),
     ],
 )
 async def test_a_range_is_whole_local_hours(
@@ -171,7 +178,7 @@ async def test_a_range_is_whole_local_hours(
 
 async def test_a_plus_that_was_not_escaped_is_read_as_one(api: httpx.AsyncClient, told: Teller) -> None:
     report = done(await api.get("/stats?from=2026-11-21T08:00:00+08:00&to=2026-11-21T09:00+0800"))
-    assert (report["from"], report["to"]) == ("2026-11-21T08:00:00+08:00", "2026-11-21T09:00:00+08:00")
+    assert (report["from"], report["to"]) == ("2026-11-21T00:00:00Z", "2026-11-21T01:00:00Z")
 
 
 async def test_the_day_on_which_clocks_go_back_has_twenty_five_hours(
@@ -181,13 +188,20 @@ async def test_the_day_on_which_clocks_go_back_has_twenty_five_hours(
     teller = Teller(database, workspace.id, (await code()).id)
     moments = [datetime(2026, 11, 1, 5, 30, tzinfo=UTC), datetime(2026, 11, 1, 6, 30, tzinfo=UTC)]
     await teller.tell(*(teller.event(K.PREVIEW, at) for at in [moments[0], *moments]))
-    rows = (await stats(api, "", by="hour", **{"from": "2026-11-01", "to": "2026-11-02"}))["rows"]
+    rows = (await stats(api, "", by="hour", **{"from": "2026-11-01", "to": "2026-11-01"}))["rows"]
     assert len(rows) == 25
-    assert [(row["key"], row["preview"]) for row in rows if row["preview"]] == [
-        ("2026-11-01T01:00:00-04:00", 2), ("2026-11-01T01:00:00-05:00", 1),
+    assert [(row["key"], row["name"], row["preview"]) for row in rows if row["preview"]] == [
+        ("2026-11-01T05:00:00Z", "2026-11-01 01:00", 2), ("2026-11-01T06:00:00Z", "2026-11-01 01:00", 1),
     ]  # fmt: skip
-    [day] = (await stats(api, "", by="day", **{"from": "2026-11-01", "to": "2026-11-02"}))["rows"]
+    [day] = (await stats(api, "", by="day", **{"from": "2026-11-01", "to": "2026-11-01"}))["rows"]
     assert (day["key"], day["preview"]) == ("2026-11-01", 3)
+
+
+async def test_the_day_on_which_clocks_go_forward_has_twenty_three_hours(api: httpx.AsyncClient) -> None:
+    done(await api.patch("/workspace", json={"time_zone": "America/New_York"}))
+    report = await stats(api, "", by="hour", **{"from": "2026-03-08", "to": "2026-03-08"})
+    assert len(report["rows"]) == 23
+    assert (report["from"], report["to"]) == ("2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z")
 
 
 async def test_hours_counted_in_another_zone_are_lost_in_none(api: httpx.AsyncClient, told: Teller) -> None:
@@ -200,7 +214,9 @@ async def test_hours_counted_in_another_zone_are_lost_in_none(api: httpx.AsyncCl
 @pytest.mark.parametrize(
     ("query", "problem", "where"),
     [
-        ({"from": "2026-11-21", "to": "2026-11-21"}, "bad_range", "from"),
+        ({"from": "2026-11-21T10:00:00Z", "to": "2026-11-21T10:00:00Z"}, "bad_range", "from"),
+        ({"from": "2026-11-22", "to": "2026-11-22T00:00:00+08:00"}, "bad_range", "from"),
+        ({"from": "2026-11-22T00:00:00+08:00", "to": "2026-11-21"}, "bad_range", "from"),
         ({"from": "2026-11-22", "to": "2026-11-21"}, "bad_range", "from"),
         ({"from": "2026-11-22"}, "bad_range", "from"),
         ({"from": "2025-11-19", "to": "2026-11-21", "by": "hour"}, "bad_range", "from"),
@@ -228,7 +244,7 @@ async def test_what_cannot_be_told_is_refused(
 async def test_a_year_may_be_told_by_the_hour(api: httpx.AsyncClient) -> None:
     done(await api.patch("/workspace", json={"time_zone": "America/New_York"}))
     # Clocks go back twice and forward once.
-    report = await stats(api, "", by="hour", **{"from": "2025-11-02", "to": "2026-11-03"})
+    report = await stats(api, "", by="hour", **{"from": "2025-11-02", "to": "2026-11-02"})
     assert len(report["rows"]) == 366 * 24 + 1
 
 
@@ -296,7 +312,8 @@ async def test_a_real_scan_is_told_in_its_own_hour(
     await process.phone().scan(made.slug)
     await process.drain.all_of(made.workspace)
     report = await stats(api, f"/codes/{made.id}", by="hour", **{"from": "2026-11-21T15:00:00+05:45"})
-    found = [(row["key"][11:13], *(row[measure] for measure in PARTS[:4]), row["seen"]) for row in report["rows"]]
+    found = [(row["name"][11:13], *(row[measure] for measure in PARTS[:4]), row["seen"]) for row in report["rows"]]
+    assert report["rows"][0]["key"] == "2026-11-21T09:15:00Z"
     assert found == [("15", 0, 0, 0, 0, 0), ("16", 1, 0, 0, 0, 1), ("17", 0, 1, 0, 1, 0)]
 
 
