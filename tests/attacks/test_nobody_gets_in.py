@@ -24,7 +24,7 @@ from tests.web.api.steps import done, make_account, make_code, make_target, payl
 
 NOWHERE: Final = "0000000000000000"
 # What changes nothing, whatever its method says.
-READING: Final = frozenset({"print_with_logo"})
+READING: Final = frozenset({"print_with_logo", "print_channel_with_logo", "print_option_with_logo"})
 ADMINISTERING: Final = frozenset({"create_key", "list_keys", "revoke_key", "change_workspace", "erase_visitor"})
 UPLOADED: Final = (Path(__file__).parents[1] / "samples" / "group_en.png").read_bytes()
 
@@ -218,6 +218,8 @@ async def test_ids_of_another_workspace_in_a_body_are_ids_of_nothing(
     }
     nothing = dict.fromkeys(theirs, NOWHERE)
     target, one = {"payload": payload()}, {"label": "o"}
+    removed = (await make_target(api, {"id": ids["code_id"]}))["id"]
+    assert (await api.delete(f"/targets/{removed}")).status_code == 204
     places: dict[str, tuple[str, str, Any]] = {
         "NewCode.fallback": ("POST", "/codes", lambda ids: {"name": "n", "fallback": {"code_id": ids["code_id"]}}),
         "CodeChange.fallback": (
@@ -232,6 +234,9 @@ async def test_ids_of_another_workspace_in_a_body_are_ids_of_nothing(
         "NewTargets.targets": (
             "POST", f"/codes/{ids['code_id']}/targets/batch",
             lambda ids: {"targets": [target | {"account_id": ids["account_id"]}]},
+        ),
+        "Restoration.account_id": (
+            "POST", f"/targets/{removed}/restore", lambda ids: {"account_id": ids["account_id"]}
         ),
         "TargetChange.account_id": (
             "PATCH", f"/targets/{ids['target_id']}", lambda ids: {"account_id": ids["account_id"]}

@@ -452,7 +452,7 @@ async def test_a_rebuild_does_not_believe_a_rest(
     [difference] = await process.reconciler.verify(made.workspace)
     assert (difference.what, difference.counted, difference.recorded) == ("places taken", 4, 1)
 
-    await process.reconciler.rebuild(made.workspace)
+    await process.reconciler.rebuild(made.workspace, from_record=True)
 
     assert await made.places(redis) == [(1, 0)]
     assert await process.reconciler.verify(made.workspace) == []
