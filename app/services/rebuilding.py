@@ -158,5 +158,5 @@ def _kept_adds(workspace: WorkspaceId, row: AddsRow) -> Difference:
 
 
 def _failed(workspace: WorkspaceId, what: str, error: Exception, code: CodeId = NO_CODE) -> Difference:
-    say("not_rebuilt", level=logging.ERROR, workspace=workspace, code=code, error=error)
+    say("not_rebuilt", level=logging.ERROR, workspace=workspace, code=code, why=type(error).__name__)
     return trouble(workspace, what, error, code)

@@ -90,7 +90,7 @@ class Verifier:
                 async for difference in step(workspace):
                     yield difference
             except Exception as error:  # noqa: BLE001  # What cannot be compared is a difference, too.
-                say("not_verified", level=logging.ERROR, workspace=workspace, what=what, error=error)
+                say("not_verified", level=logging.ERROR, workspace=workspace, what=what, why=type(error).__name__)
                 yield trouble(workspace, f"{what} could not be compared", error)
 
     async def strays(self) -> AsyncIterator[Difference]:
@@ -174,7 +174,7 @@ class Verifier:
         except (CountersAway, StoreAway):
             raise
         except Exception as error:  # noqa: BLE001  # Named, and the others are compared.
-            say("not_verified", level=logging.ERROR, workspace=workspace, code=code, error=error)
+            say("not_verified", level=logging.ERROR, workspace=workspace, code=code, why=type(error).__name__)
             return [trouble(workspace, "could not be compared", error, code)]
 
     async def _compare(self, workspace: WorkspaceId, codes: Sequence[CodeId]) -> list[Difference]:

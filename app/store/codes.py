@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -13,6 +13,9 @@ from app.domain.code import CodeId, CodeKind, Fallback, Slug, Strategy, TargetId
 from app.domain.payload import pictured
 from app.store.database import Reading, Writing
 from app.store.tables import codes, next_version, slugs, targets
+
+# Codes that one statement gives their next version.
+BUMPED_TOGETHER: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,24 @@ async def bump_all(tx: Writing, chosen: Sequence[sa.ColumnElement[bool]], **valu
     """Lock the open codes that are chosen, always in the same order, and give each its next version.
 
     No two transactions that lock codes in the same order wait for each other.
-    Cost: one statement, whatever the number of codes; about 2 s for 50,000.
+    Cost: one statement for each `BUMPED_TOGETHER` codes, so that none comes near its bound; about 2 s for 50,000.
     """
+    bumped: list[CodeId] = []
+    while True:
+        page = await _bump_some(tx, [*chosen, codes.c.id > (bumped[-1] if bumped else "")], values)
+        bumped += sorted(page)
+        if len(page) < BUMPED_TOGETHER:
+            return bumped
+
+
+async def _bump_some(
+    tx: Writing, chosen: Sequence[sa.ColumnElement[bool]], values: Mapping[str, object]
+) -> list[CodeId]:
     locked = (
         sa.select(codes.c.id)
         .where(*chosen, codes.c.closed_at.is_(None))
         .order_by(codes.c.id)
+        .limit(BUMPED_TOGETHER)
         .with_for_update(key_share=True)
         .cte("locked")
         .prefix_with("materialized", dialect="postgresql")

@@ -101,6 +101,9 @@ async def test_an_erased_visitor_is_named_nowhere_and_stays_counted(
     await drain.all_of(made.workspace)
     await gone.scan(made.slug)
     before = await named(made.id)
+    # What others have asked for is done first, so that it is not counted here.
+    while await eraser.some():
+        pass
     await eraser.ask(made.workspace, carried(gone), clock())
     await drain.all_of(made.workspace)
     assert await eraser.some() == 1
