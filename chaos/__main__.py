@@ -9,12 +9,18 @@ from typing import Final
 
 from bench.loopback import running_service
 from bench.report import machine
-from chaos import failover, postgresql, processes, redis
+from chaos import failover, postgresql, processes, record, redis
 from chaos.fault import Effort, Fault, Say
 from chaos.report import PATH, laid_out, write
 from chaos.row import Row
 
-FAULTS: Final[tuple[Fault, ...]] = (*redis.FAULTS, *postgresql.FAULTS, *processes.FAULTS, *failover.FAULTS)
+FAULTS: Final[tuple[Fault, ...]] = (
+    *redis.FAULTS,
+    *postgresql.FAULTS,
+    *record.FAULTS,
+    *processes.FAULTS,
+    *failover.FAULTS,
+)
 QUICK: Final = Effort(people=100, per_second=25.0, rounds=3, seconds=4.0)
 
 

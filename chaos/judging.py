@@ -7,7 +7,7 @@ the others, and `huoma verify` has the last word.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -24,7 +24,7 @@ from bench.loopback import MadeCode, Service
 from bench.report import plain_url
 from chaos.load import Borne
 from chaos.row import Row
-from chaos.visitors import Met
+from chaos.visitors import Met, target_of
 
 DRAINED_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.1
@@ -32,6 +32,8 @@ _PLACE: Final = ("c", "t")
 # What a visitor who asks by a slug ends with while nothing ails his code.
 _SCANS: Final = ("c", "t", "r", "f", "e", "l")
 _SAID: Final = 3
+# More entries than any fault sets aside.
+ASIDE_MAX: Final = 1_000_000
 
 
 class Recorded(NamedTuple):
@@ -97,7 +99,7 @@ def _finding(what: str, found: Sequence[object]) -> _Finding:
 
 
 def _over_given(met: Met, remains: Remains) -> list[_Finding]:
-    shown = Counter(_target(seat) for seat in met.shown)
+    shown = Counter(target_of(seat) for seat in met.shown)
     found: list[_Finding] = []
     for teller, told in (("shown", shown), ("totals", remains.totals), ("counters", remains.counted)):
         over = {target: told.get(target, 0) - limit for target, limit in remains.limits.items()}
@@ -143,10 +145,6 @@ def _doubled(met: Met, remains: Remains) -> list[_Finding]:
 
 def _failed(met: Met) -> list[str]:
     return [f"{len(met.failed)} requests failed, such as {met.failed[0]}"] if met.failed else []
-
-
-def _target(seat: str) -> str:
-    return seat.split(".", 2)[1]
 
 
 async def judge(
@@ -208,16 +206,27 @@ async def remains_of(service: Service, code: MadeCode) -> Remains:
         events = await postgres.fetch(_EVENTS, code.id)
         ids = [TargetId(row["id"]) for row in targets]
         counted = await counts.read(redis, WorkspaceId(code.workspace), CodeId(code.id), ids)
+        aside = await stream.read_aside(redis, WorkspaceId(code.workspace), "-", ASIDE_MAX)
     finally:
         await postgres.close()
         await redis.aclose()
+    name = Pseudonyms(service.settings.secrets).namer(WorkspaceId(code.workspace))
     return Remains(
         {row["id"]: row["member_limit"] for row in targets},
-        [Recorded(*row) for row in events],
+        [*(Recorded(*row) for row in events), *_set_aside(aside, code, name)],
         {row["id"]: row["taken"] for row in targets},
         {target: places.taken for target, places in counted.items()},
-        Pseudonyms(service.settings.secrets).namer(WorkspaceId(code.workspace)),
+        name,
     )
+
+
+def _set_aside(aside: Sequence[stream.Aside], code: MadeCode, name: Callable[[str], str]) -> Iterator[Recorded]:
+    """Read the events of a code that could not be recorded: they are kept, too."""
+    for one in aside:
+        for event in stream.unpack(one.packed) if one.packed else ():
+            if event.code == code.id:
+                place, _, visitor = str(event.seat).rpartition(".")
+                yield Recorded(f"{event.entry}-{event.n}", event.kind.value, f"{place}.{name(visitor)}", name(visitor))
 
 
 _TARGETS: Final = """

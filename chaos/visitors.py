@@ -82,6 +82,8 @@ class Met:
 
     answers: list[Answer] = field(default_factory=list)
     faults: list[tuple[float, float]] = field(default_factory=list)
+    # Targets that may not be shown any more after the fault.
+    gone: set[str] = field(default_factory=set)
 
     @property
     def told(self) -> dict[str, int]:
@@ -118,7 +120,7 @@ class Met:
             kept = has.get(answer.person)
             if kept and answer.asked == "page" and answer.status and answer.seat != kept:
                 missed.append(answer)
-            if answer.asked == "picture" and answer.given:
+            if answer.asked == "picture" and answer.given and target_of(answer.seat) not in self.gone:
                 has[answer.person] = answer.seat
         return missed
 
@@ -143,6 +145,11 @@ class Met:
         end = max((a.at + a.took for a in pages), default=0.0)
         after = (given[i] if (i := bisect_left(given, a.at)) < len(given) else end for a in pages)
         return max((until - a.at for a, until in zip(pages, after, strict=True)), default=0.0)
+
+
+def target_of(seat: str) -> str:
+    """Read the target of a seat."""
+    return seat.split(".", 2)[1]
 
 
 def seat_of(token: str) -> str:
