@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain import limits
@@ -110,7 +111,7 @@ async def bump_all(tx: Writing, chosen: Sequence[sa.ColumnElement[bool]], **valu
     """Lock the open codes that are chosen, always in the same order, and give each its next version.
 
     No two transactions that lock codes in the same order wait for each other.
-    Cost: one statement for each `BUMPED_TOGETHER` codes, so that none comes near its bound; about 2 s for 50,000.
+    Cost: two statements for each `BUMPED_TOGETHER` codes, so that none comes near its bound; about 2 s for 50,000.
     """
     bumped: list[CodeId] = []
     while True:
@@ -129,16 +130,12 @@ async def _bump_some(
         .order_by(codes.c.id)
         .limit(BUMPED_TOGETHER)
         .with_for_update(key_share=True)
-        .cte("locked")
-        .prefix_with("materialized", dialect="postgresql")
     )
-    query = (
-        sa.update(codes)
-        .where(codes.c.id == locked.c.id)
-        .values(**values, version=next_version(codes.c.version))
-        .returning(codes.c.id)
-    )
-    return [CodeId(row[0]) for row in await tx.execute(query)]
+    page = [CodeId(row[0]) for row in await tx.execute(locked)]
+    # As a list and not by a join, which is slow where PostgreSQL still takes the table for a small one.
+    listed = codes.c.id == sa.any_(sa.cast(page, pg.ARRAY(sa.Text)))
+    await tx.execute(sa.update(codes).where(listed).values(**values, version=next_version(codes.c.version)))
+    return page
 
 
 def _columns(values: Mapping[str, object]) -> dict[str, object]:

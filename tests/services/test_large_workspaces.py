@@ -47,6 +47,8 @@ async def copy_code(database: Database, code: dict[str, Any], target: dict[str, 
             for first in range(0, number, COPIED_TOGETHER):
                 last = min(first + COPIED_TOGETHER, number) - 1
                 await tx.execute(statement, {"first": first, "last": last, "like": like})
+        # A server does so by itself within a minute.
+        await tx.execute(sa.text("analyze codes, targets"))
 
 
 async def scanning(process: Process, slugs: list[str], ended: asyncio.Event) -> tuple[set[str], float]:
