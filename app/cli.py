@@ -316,10 +316,10 @@ def _rebuild(settings: Settings, options: argparse.Namespace) -> int:
         async with _parts(_unhurried(here)) as parts:
             for number, of, workspace in await _workspaces(parts, options.workspace):
                 _progress(number, of, f"{workspace}: rebuilding")
-                told = await parts.reconciler.rebuild(workspace, from_record=options.from_record)
-                done += told.codes
-                failed += sum(map(_report, told.failed))
-                for kept in told.kept:
+                rebuilt = await parts.reconciler.rebuild(workspace, from_record=options.from_record)
+                done += rebuilt.codes
+                failed += sum(map(_report, rebuilt.failed))
+                for kept in rebuilt.kept:
                     _report(kept)
             if options.from_record and not options.workspace:
                 async for stray in parts.reconciler.verifier.strays():
