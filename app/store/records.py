@@ -43,6 +43,13 @@ class LackingError(Unreadable):
     """Say that events name a target or a code that the record does not have."""
 
 
+class WorkspaceLackingError(Exception):
+    """Say that the record has no such workspace, as after the restore of a dump that is older than it."""
+
+    def __init__(self, workspace: WorkspaceId) -> None:
+        super().__init__(f"the record has no workspace {workspace}: its events wait in Redis until it is restored")
+
+
 class AlreadyRecorded(Exception):  # noqa: N818  # It tells of a crash, and is none.
     """Say that the record has an entry already; nothing of the transaction may be kept."""
 
@@ -55,11 +62,16 @@ async def list_workspaces(connection: Reading) -> list[WorkspaceId]:
 async def lock_position(connection: Writing, workspace: WorkspaceId, *, wait: bool) -> Position | None:
     """Take the right to record a workspace's events until the transaction ends.
 
-    None when somebody else has it and `wait` is false.
+    None when another process has it and `wait` is false.
+    Raises: WorkspaceLackingError.
     """
-    await connection.execute(
-        insert(stream_positions).values(workspace_id=workspace, epoch="", entry="0-0").on_conflict_do_nothing()
-    )
+    try:
+        await connection.execute(
+            insert(stream_positions).values(workspace_id=workspace, epoch="", entry="0-0").on_conflict_do_nothing()
+        )
+    except sa.exc.IntegrityError as error:
+        # The only key that this table has beside its own names the workspace.
+        raise WorkspaceLackingError(workspace) from error
     row = (
         await connection.execute(
             sa.select(stream_positions.c.epoch, stream_positions.c.entry)
