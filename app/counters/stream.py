@@ -145,13 +145,13 @@ class Waiting:
     unreadable: int
 
 
-async def waiting(redis: Redis, workspaces: Sequence[WorkspaceId]) -> list[Waiting]:
-    """Tell what waits of each workspace.
+async def waiting(redis: Redis, workspaces: Sequence[WorkspaceId]) -> list[Waiting | None]:
+    """Return what waits of each workspace; None for one whose server, in a cluster, does not answer.
 
-    Raises: CountersAway.
+    Raises: CountersAway — no server answers.
     Cost: one round trip for each 500 workspaces.
     """
-    found = []
+    found: list[Waiting | None] = []
     for start in range(0, len(workspaces), _ASKED_TOGETHER):
         some = workspaces[start : start + _ASKED_TOGETHER]
         with away():
@@ -162,15 +162,19 @@ async def waiting(redis: Redis, workspaces: Sequence[WorkspaceId]) -> list[Waiti
                     pipe.execute_command("XRANGE", keys.events(workspace), "-", "+", "COUNT", 1, NEVER_DECODE=True)
                     pipe.xlen(keys.unreadable(workspace))
                 told = await pipe.execute(raise_on_error=False)
-            for one in told:
-                # A key that is no stream says nothing of the others; a server that is away does.
-                if isinstance(one, Exception) and (isinstance(one, ClusterError) or not isinstance(one, ResponseError)):
-                    raise one
         found += [_waiting(*told[3 * i : 3 * i + 3]) for i in range(len(some))]
+    if found and not any(found):
+        raise CountersAway
     return found
 
 
-def _waiting(entries: Any, first: Any, unreadable: Any) -> Waiting:
+def _waiting(entries: Any, first: Any, unreadable: Any) -> Waiting | None:
+    # A key that is no stream counts as empty.
+    if any(
+        isinstance(one, Exception) and (isinstance(one, ClusterError) or not isinstance(one, ResponseError))
+        for one in (entries, first, unreadable)
+    ):
+        return None
     counted = [0 if isinstance(one, Exception) else int(one) for one in (entries, unreadable)]
     named = None if isinstance(first, Exception) or not first else first[0][0]
     return Waiting(counted[0], int(named.split(b"-")[0]) if named else None, counted[1])

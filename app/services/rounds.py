@@ -1,7 +1,7 @@
 """Decide which workspaces a worker looks at now (轮巡): those in which something happens, and a few of the others."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +39,40 @@ class _Failing:
     said: datetime
 
 
+class SlowRound:
+    """Go through all workspaces, a share at a time, so that each comes up once in a given time."""
+
+    def __init__(self, list_workspaces: Callable[[], Awaitable[Sequence[WorkspaceId]]]) -> None:
+        self._list_workspaces = list_workspaces
+        self._all: Sequence[WorkspaceId] = ()
+        self._passed = 0
+        self._last: datetime | None = None
+
+    async def next(self, now: datetime, every: timedelta) -> Sequence[WorkspaceId]:
+        """Return the next workspaces; all of them the first time, and after `restart`.
+
+        Raises: StoreAway — the first time; later those that are known come up again.
+        """
+        if self._last is None:
+            self._all = await self._list_workspaces()
+            self._passed, share = 0, 1.0
+        else:
+            share = min(1.0, max(0.0, (now - self._last) / every))
+        size = math.ceil(len(self._all) * share)
+        self._last = now
+        some = self._all[self._passed : self._passed + size]
+        self._passed += size
+        if self._passed >= len(self._all):
+            with suppress(StoreAway):
+                self._all = await self._list_workspaces()
+            self._passed = 0
+        return some
+
+    def restart(self) -> None:
+        """Begin again with all of them."""
+        self._last = None
+
+
 class Rounds:
     """Name the workspaces in which anything waits.
 
@@ -54,9 +88,7 @@ class Rounds:
         # When a workspace that is not warm has to be looked at, in ms: its next hold ends then.
         self._due: dict[WorkspaceId, float] = {}
         self._failing: dict[WorkspaceId, _Failing] = {}
-        self._all: list[WorkspaceId] = []
-        self._passed = 0
-        self._last: datetime | None = None
+        self._slow = SlowRound(drain.workspaces)
         self.entries: dict[WorkspaceId, int] = {}
 
     async def unsettled(self) -> list[WorkspaceId]:
@@ -73,7 +105,7 @@ class Rounds:
             found = await activity.look(self._redis, asked)
         except CountersAway:
             # Notes got lost as well: all are looked at when Redis is back.
-            self._last = None
+            self._slow.restart()
             raise
         self.entries = {}
         for workspace, waiting in found.items():
@@ -98,25 +130,7 @@ class Rounds:
             named, every = set(), ALL_EVERY_BLIND
         for workspace in named - self._warm.keys():
             self._warm[workspace] = now
-        return set(self._warm) | set(await self._slice(now, every))
-
-    async def _slice(self, now: datetime, every: timedelta) -> list[WorkspaceId]:
-        """Name the next workspaces of the slow round; all of them the first time."""
-        if self._last is None:
-            self._all = await self._drain.workspaces()
-            self._passed, share = 0, 1.0
-        else:
-            share = min(1.0, max(0.0, (now - self._last) / every))
-        size = math.ceil(len(self._all) * share)
-        self._last = now
-        some = self._all[self._passed : self._passed + size]
-        self._passed += size
-        if self._passed >= len(self._all):
-            # Without PostgreSQL, those that are known are looked at again.
-            with suppress(StoreAway):
-                self._all = await self._drain.workspaces()
-            self._passed = 0
-        return some
+        return set(self._warm) | set(await self._slow.next(now, every))
 
     async def _leave(self, now: datetime) -> None:
         """Stop looking at what has been quiet for long."""

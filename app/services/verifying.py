@@ -114,7 +114,7 @@ class Verifier:
             await self._drain.all_of(workspace)
         finally:
             [waiting] = await stream.waiting(self._redis, [workspace])
-            if waiting.unreadable:
+            if waiting is not None and waiting.unreadable:
                 what = "entries that could not be recorded"
                 yield Difference(workspace, NO_CODE, NO_TARGET, what, waiting.unreadable, 0)
 

@@ -3,23 +3,23 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from redis.asyncio import Redis
 
-from app.counters import stream
+from app.counters import activity, stream
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway, StoreAway
 from app.services.draining import Drain
+from app.services.rounds import ALL_EVERY, ALL_EVERY_BLIND, SlowRound
 from app.store import records
 from app.store.database import Database
 from app.telemetry import BACKLOG, LAG, UNREADABLE, say
 
-# Asking costs a query and the workspaces; anybody may ask, and often.
+# Whoever reaches the port may ask, and often.
 _KEPT: Final = timedelta(seconds=5)
 REREAD_EVERY: Final = timedelta(minutes=1)
 
@@ -50,53 +50,83 @@ class Watcher:
         self._clock = clock
         self._kept: tuple[datetime, Behind] | None = None
         self._looking = asyncio.Lock()
-        self._workspaces: Sequence[WorkspaceId] = ()
+        self._slow = SlowRound(self._list_workspaces)
+        self._store_away = False
+        # What was found last, of workspaces in which anything waits or stands aside.
+        self._waiting: dict[WorkspaceId, stream.Waiting] = {}
 
     async def behind(self, *, store_away: bool = False) -> Behind:
-        """Tell how far the record is behind, as of a few seconds ago at most. Raises: as `look`."""
+        """Return how far the record is behind, as of a few seconds ago at most.
+
+        Idle workspaces are looked at once in `ALL_EVERY`, the first time all of them.
+        Shapes: `store_away` when that is known, so that no caller waits to learn it.
+        Raises: StoreAway — PostgreSQL has not named the workspaces yet; CountersAway — no server answers, and metrics
+        say so.
+        Cost: one Redis command, and one round trip for each 500 workspaces that are looked at.
+        """
         async with self._looking:
-            if self._kept is None or self._clock() - self._kept[0] >= _KEPT:
-                found = await self.look(store_away=store_away)
-                self._kept = self._clock(), found
+            now = self._clock()
+            if self._kept is None or not self._kept[0] <= now < self._kept[0] + _KEPT:
+                self._store_away = store_away
+                self._kept = now, await self._look(await self._some(now))
             return self._kept[1]
 
-    async def look(self, *, store_away: bool = False) -> Behind:
-        """Look now; while PostgreSQL is away, at the workspaces that it last named: it is then that most waits.
+    async def look(self) -> Behind:
+        """Look at every workspace now.
 
-        Shapes: `store_away` when that is known, so that nobody waits to learn it.
-        Raises: StoreAway — it never named any; CountersAway — nobody knows, and metrics say so.
+        Raises: StoreAway; CountersAway — no server answers, and metrics say so.
         Cost: one query, and one Redis round trip for each 500 workspaces.
         """
-        workspaces = self._workspaces = await self._named(store_away=store_away)
+        async with self._looking:
+            self._store_away = False
+            return await self._look(set(await self._list_workspaces()))
+
+    async def _some(self, now: datetime) -> set[WorkspaceId]:
         try:
-            waiting = await stream.waiting(self._redis, workspaces)
+            named, every = await activity.noted(self._redis), ALL_EVERY
         except CountersAway:
+            # In a cluster another master may have what waits.
+            named, every = set(), ALL_EVERY_BLIND
+        return named | self._waiting.keys() | set(await self._slow.next(now, every))
+
+    async def _look(self, asked: Collection[WorkspaceId]) -> Behind:
+        workspaces = list(asked)
+        try:
+            found = await stream.waiting(self._redis, workspaces)
+        except CountersAway:
+            self._slow.restart()
             for gauge in (BACKLOG, LAG, UNREADABLE):
                 gauge.set(math.nan)
             raise
+        for workspace, one in zip(workspaces, found, strict=True):
+            # What a server has that does not answer goes on waiting.
+            if one is not None:
+                self._waiting.pop(workspace, None)
+                if one.entries or one.unreadable:
+                    self._waiting[workspace] = one
+        return self._sum()
+
+    def _sum(self) -> Behind:
         now_ms = self._clock().timestamp() * 1000
+        waiting = self._waiting.values()
         oldest_ms = min((one.oldest_ms for one in waiting if one.oldest_ms is not None), default=now_ms)
-        aside = [workspace for workspace, one in zip(workspaces, waiting, strict=True) if one.unreadable]
-        found = Behind(
+        behind = Behind(
             sum(one.entries for one in waiting),
             max(0.0, now_ms - oldest_ms) / 1000,
             sum(one.unreadable for one in waiting),
-            aside,
+            [workspace for workspace, one in self._waiting.items() if one.unreadable],
         )
-        BACKLOG.set(found.entries)
-        LAG.set(found.seconds)
-        UNREADABLE.set(found.unreadable)
-        return found
+        BACKLOG.set(behind.entries)
+        LAG.set(behind.seconds)
+        UNREADABLE.set(behind.unreadable)
+        return behind
 
-    async def _named(self, *, store_away: bool) -> Sequence[WorkspaceId]:
-        """Name the workspaces, those that were last named while nobody else can be asked. Raises: StoreAway."""
-        if not store_away:
-            with suppress(StoreAway):
-                async with self._database.reading() as connection:
-                    return await records.list_workspaces(connection)
-        if not self._workspaces:
+    async def _list_workspaces(self) -> Sequence[WorkspaceId]:
+        """List the workspaces. Raises: StoreAway — at once when that is known."""
+        if self._store_away:
             raise StoreAway
-        return self._workspaces
+        async with self._database.reading() as connection:
+            return await records.list_workspaces(connection)
 
 
 async def reread(drain: Drain, watcher: Watcher) -> None:

@@ -19,6 +19,7 @@ from app.services.watching import Watcher
 from app.store.database import Database
 from chaos.many import Many
 from tests.conftest import Clock
+from tests.counters.test_replicas import paused
 from tests.services.test_draining import told
 
 pytestmark = pytest.mark.timeout(120)
@@ -59,3 +60,23 @@ async def test_a_master_that_refuses_writes_stops_the_recording_of_its_own_works
     finally:
         sick.ask("CONFIG", "SET", "min-replicas-to-write", "0")
         await redis.aclose()
+
+
+async def test_a_master_that_is_silent_hides_nothing_of_the_others(
+    cluster: Many, database: Database, clock: Clock
+) -> None:
+    redis = connect(cluster.url, connections=8, timeout_seconds=1)
+    watcher = Watcher(database, redis, clock)
+    workspaces = [(await create_workspace(database, f"w{n}", "Asia/Shanghai", clock()))[0].id for n in range(9)]
+    for one in workspaces:
+        await redis.xadd(keys.events(one), {"now": 1, "events": "?"})
+    all_of_them = await watcher.look()
+    silent = cluster.master_of(keys.events(workspaces[0]))
+    lost = [one for one in workspaces if cluster.master_of(keys.events(one)) is silent]
+    with paused(silent):
+        assert (await watcher.look()).entries == all_of_them.entries, "as they were found last"
+        await redis.xadd(keys.events(next(one for one in workspaces if one not in lost)), {"now": 1, "events": "?"})
+        assert (await watcher.look()).entries == all_of_them.entries + 1
+    for one in workspaces:
+        await redis.delete(keys.events(one))
+    await redis.aclose()

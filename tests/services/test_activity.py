@@ -101,6 +101,50 @@ async def test_a_workspace_of_which_a_note_was_made_is_looked_at_in_the_next_rou
     await record(process, workspace.id)
 
 
+async def test_idle_workspaces_cost_those_who_watch_the_lag_nothing(
+    process: Process, database: Database, redis: Redis, clock: Clock, workspace: Workspace
+) -> None:
+    """`/readyz` and `/metrics` look at those in which something happens, and at a share of the others."""
+    for n in range(SOME):
+        await create_workspace(database, f"idle {n}", "Asia/Shanghai", clock())
+    await redis.delete(keys.ACTIVE)
+    watcher = process.parts(database, redis, clock).watcher
+    count, asked_again = len(await process.drain.workspaces()), timedelta(seconds=5)
+    before = await lengths_asked(redis)
+    nothing = await watcher.behind()
+    assert await lengths_asked(redis) - before >= 2 * count, "all of them, the first time"
+
+    await happens(redis, clock, workspace.id)
+    await activity.note(redis, [workspace.id])
+    before, times = await lengths_asked(redis), 6
+    for _ in range(times):
+        clock.forward(seconds=asked_again.total_seconds())
+        assert (await watcher.behind()).entries == nothing.entries + 1
+    # Two lengths of each: the share of the slow round, and what waits or is noted.
+    few = len(await activity.noted(redis)) + nothing.entries + nothing.unreadable + 2
+    share = count * asked_again / ALL_EVERY
+    assert await lengths_asked(redis) - before <= 2 * times * (share + few)
+    await record(process, workspace.id)
+    clock.forward(seconds=asked_again.total_seconds())
+    assert (await watcher.behind()).entries == nothing.entries
+
+
+async def test_what_waits_unnoted_is_seen_by_those_who_watch_the_lag(
+    process: Process, database: Database, redis: Redis, clock: Clock, workspace: Workspace
+) -> None:
+    watcher = process.parts(database, redis, clock).watcher
+    nothing = await watcher.behind()
+    await happens(redis, clock, workspace.id)
+    await redis.xadd(keys.unreadable(workspace.id), {"events": "?"})
+    for _ in range(13):
+        clock.forward(seconds=5)
+        found = await watcher.behind()
+    assert (found.entries, found.unreadable) == (nothing.entries + 1, nothing.unreadable + 1)
+    assert workspace.id in found.with_unreadable
+    await redis.delete(keys.unreadable(workspace.id))
+    await record(process, workspace.id)
+
+
 async def test_a_workspace_is_noted_once_in_a_while_and_many_with_one_command(redis: Redis, clock: Clock) -> None:
     noting = Activity(redis, clock)
     some = [WorkspaceId(f"noted{n}") for n in range(50)]
