@@ -22,9 +22,6 @@ from tests.conftest import PUBLIC_URL, Clock, client, key_to
 from tests.scanning import Process
 from tests.web.api.steps import done, make_code, make_target
 
-# A request that waits for no lock takes some ms; a busy machine is given a second.
-AT_ONCE_SECONDS = 1.0
-
 
 @pytest.fixture
 async def small(
@@ -58,11 +55,10 @@ async def test_edits_and_scans_that_wait_for_locks_take_no_connection_from_other
             ]
             scans = [asyncio.create_task(process.phone().scan(code["slug"])) for code in locked]
             await asyncio.sleep(0.5)
-            begun = time.monotonic()
+            # One that found no connection would be refused after `connect_seconds`, long before the locks are free.
             assert done(await other.get("/workspace"))["id"] == stranger.id
             assert (await process.phone().scan(cold["slug"])).outcome == "claimed"
             done(await other.patch(f"/codes/{cold['id']}", json={"name": "n"}))
-            assert time.monotonic() - begun < AT_ONCE_SECONDS
             assert not any(task.done() for task in edits)
         assert Counter([(await edit).status_code for edit in edits]) == {200: 24}
         await asyncio.gather(*scans)
