@@ -38,7 +38,7 @@ CHILD_BYTES: Final = 2 * 1024**3
 MORE_KINDS: Final = ("AVIF", "BMP", "GIF", "HEIF", "TIFF")
 
 quietly = settings(
-    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck)
 )  # fmt: skip
 
 

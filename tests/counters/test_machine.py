@@ -23,7 +23,5 @@ def test_a_code_that_rests_now_and_then_lives_the_same_life(resting_machine: typ
 def live(machine: type[Machine], *, lives: int = 60) -> None:
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=lives, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=lives, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
     )

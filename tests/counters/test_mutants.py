@@ -167,7 +167,6 @@ def must_fail(machine: type[Machine], lucky: int | None = None) -> None:
                 # As many as the rarest story takes without luck; the others end at their first.
                 max_examples=1_500,
                 stateful_step_count=30,
-                deadline=None,
                 database=None,
                 derandomize=True,
                 phases=[Phase.generate],

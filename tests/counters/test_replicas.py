@@ -12,11 +12,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.counters import audit, keys, stream
 from app.counters.scripts import Script
 from app.counters.server import connect
 from app.counters.wire import Wire
-from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
 from chaos.many import Many, Member, running_cluster, running_sentinels
 from tests.running import server_folder
@@ -147,20 +145,6 @@ async def test_a_master_that_was_replaced_and_does_not_know_tells_nothing(many: 
     await until(lambda: master.role() == "slave")
     await late.aclose()
     await alone.aclose()
-
-
-@pytest.mark.parametrize("many", [running_cluster], ids=["cluster"], indirect=True)
-async def test_a_master_that_is_away_keeps_nobody_from_the_others(many: Many, redis: Redis) -> None:
-    workspaces = [WorkspaceId(token_hex(4)) for _ in range(30)]
-    for workspace in workspaces:
-        await redis.xadd(keys.events(workspace), {"now": "1", "events": "x"})
-    master = many.master_of(keys.events(workspaces[0]))
-    here = [w for w in workspaces if many.master_of(keys.events(w)) is not master]
-    assert here
-    with paused(master):
-        assert await audit.unsettled(redis, workspaces, 5) == here
-        with pytest.raises(CountersAway):
-            await stream.waiting(redis, workspaces)
 
 
 async def eventually(way: Redis | Wire, key: str) -> int:

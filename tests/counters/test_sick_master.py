@@ -1,13 +1,16 @@
 """One master of a cluster refuses what is written; it still lets itself be read."""
 
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
 from app import worker
-from app.counters import keys
+from app.counters import audit, keys, stream
 from app.counters.server import connect
+from app.domain.code import WorkspaceId
+from app.domain.errors import CountersAway
 from app.parts import Parts
 from app.services.draining import Drain
 from app.services.keeping_workspaces import create_workspace
@@ -77,6 +80,25 @@ async def test_a_master_that_is_silent_hides_nothing_of_the_others(
         assert (await watcher.look()).entries == all_of_them.entries, "as they were found last"
         await redis.xadd(keys.events(next(one for one in workspaces if one not in lost)), {"now": 1, "events": "?"})
         assert (await watcher.look()).entries == all_of_them.entries + 1
+    for one in workspaces:
+        await redis.delete(keys.events(one))
+    await redis.aclose()
+
+
+async def test_a_master_that_is_away_keeps_nobody_from_the_others(cluster: Many) -> None:
+    redis = connect(cluster.url, connections=8, timeout_seconds=1)
+    workspaces = [WorkspaceId(token_hex(4)) for _ in range(30)]
+    for workspace in workspaces:
+        await redis.xadd(keys.events(workspace), {"now": "1", "events": "x"})
+    master = cluster.master_of(keys.events(workspaces[0]))
+    here = [w for w in workspaces if cluster.master_of(keys.events(w)) is not master]
+    assert here
+    with paused(master):
+        assert await audit.unsettled(redis, workspaces, 5) == here
+        found = dict(zip(workspaces, await stream.waiting(redis, workspaces), strict=True))
+        assert [one for one in workspaces if found[one] is not None] == here
+        with pytest.raises(CountersAway):
+            await stream.waiting(redis, [one for one in workspaces if one not in here])
     for one in workspaces:
         await redis.delete(keys.events(one))
     await redis.aclose()

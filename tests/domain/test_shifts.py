@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.domain import limits
@@ -254,7 +254,6 @@ def repeats(minutes_painted: list[int]) -> bool:
     return len(set(minutes_painted)) < len(minutes_painted)
 
 
-@settings(deadline=None)
 @given(said_weeks, said_dates)
 def test_hours_are_refused_exactly_when_a_minute_is_there_twice(
     weekly: list[SaidShift], special: list[SaidDate]
@@ -295,7 +294,6 @@ def table(weekly: Sequence[SaidShift], special: dict[date, Sequence[SaidWindow]]
     return on[1440 : 15 * 1440]
 
 
-@settings(deadline=None)
 @given(said_weeks, said_dates, st.lists(st.integers(0, 14 * 1440 - 1), min_size=1, max_size=30))
 def test_who_is_on_is_what_a_table_of_all_minutes_says(
     weekly: list[SaidShift], special: list[SaidDate], moments: list[int]

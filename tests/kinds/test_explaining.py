@@ -133,7 +133,7 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(rows=ROWS, strategy=st.sampled_from(["fill", "balance", "random"]), hours=st.integers(0, 30), data=st.data())
 async def test_the_scan_does_what_explain_says(
     process: Process,

@@ -94,7 +94,7 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts, styles)
 def test_every_style_is_refused_or_can_be_scanned(text: str, style: dict[str, Any]) -> None:
     try:

@@ -262,7 +262,7 @@ def test_webp_headers_tell_the_size_that_the_decoder_finds(options: dict[str, An
     assert webp_size(data) == Image.open(BytesIO(data)).size == (321, 123)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(["personal.jpg", "wecom_contact.png", "no_code.jpg", "two_codes.png"]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=20),
