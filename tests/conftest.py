@@ -20,10 +20,9 @@ from app.services.draining import Drain
 from app.services.keeping_keys import insert_key
 from app.services.keeping_workspaces import create_workspace
 from app.services.recalling import Recaller
-from app.store import migrate
 from app.store.database import Database
 from app.web.api import ApiContext, build_api
-from tests.running import server_folder
+from tests.running import fill_with_migrated_database, server_folder
 from tests.scanning import Make, Process, make
 
 PUBLIC_URL = "https://qr.example"
@@ -50,7 +49,7 @@ class Clock:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    with server_folder() as folder, EmbeddedServers(folder) as embedded:
+    with server_folder() as folder, EmbeddedServers(fill_with_migrated_database(folder)) as embedded:
         # What is written survives the process as before; only a machine that fails would lose it.
         with SyncRedis.from_url(embedded.servers.redis_url) as redis:
             redis.config_set("appendfsync", "no")
@@ -60,7 +59,6 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 async def database(servers: Servers) -> AsyncIterator[Database]:
     await _spare_the_disk(servers.database_url)
-    await migrate.upgrade(servers.database_url)
     database = Database(servers.database_url, pool_size=20, connect_seconds=5, statement_seconds=20)
     yield database
     await database.close()

@@ -1,8 +1,10 @@
 """Run the real thing for tests: servers, web processes and worker as child processes, and visitors over HTTP."""
 
 import asyncio
+import atexit
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +101,9 @@ class Service:
 @contextmanager
 def running_service(folder: Path, *, workers: int = 1, log: Path | None = None, **settings: Any) -> Iterator[Service]:
     """Run private servers, `workers` web processes and a worker, until the block ends; `log` takes what they print."""
-    with EmbeddedServers(folder) as servers:
+    with EmbeddedServers(fill_with_migrated_database(folder)) as servers:
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")},
+            **_clean_environment(),
             "HUOMA_DATABASE_URL": servers.servers.database_url,
             "HUOMA_REDIS_URL": servers.servers.redis_url,
             "HUOMA_DATA_DIR": str(folder),
@@ -113,8 +116,6 @@ def running_service(folder: Path, *, workers: int = 1, log: Path | None = None, 
             **{f"HUOMA_{name.upper()}": str(value) for name, value in settings.items()},
         }
         service = Service(servers, int(environment["HUOMA_PORT"]), environment, log=log)
-        prepared = service.run("migrate")
-        assert prepared.returncode == 0, prepared.stderr
         try:
             for name in ("worker", "serve"):
                 service.start(name)
@@ -135,6 +136,35 @@ def server_folder() -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="huoma-test-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def fill_with_migrated_database(folder: Path) -> Path:
+    """Put a data directory of PostgreSQL into a folder, as `migrate` leaves it, with `KEY` for its only workspace.
+
+    A copy takes a tenth of the time of making one.
+    """
+    subprocess.run(["cp", "-a", _migrated(), folder], check=True)
+    return folder
+
+
+@cache
+def _migrated() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="huoma-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with EmbeddedServers(folder) as servers:
+        environment = _clean_environment() | {
+            "HUOMA_DATABASE_URL": servers.servers.database_url,
+            "HUOMA_REDIS_URL": servers.servers.redis_url,
+            "HUOMA_BOOTSTRAP_KEY": KEY,
+        }
+        subprocess.run(
+            [sys.executable, "-m", "app.cli", "migrate"], env=environment, capture_output=True, timeout=120, check=True
+        )
+    return folder / "postgres"
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")}
 
 
 def web_processes(service: Service) -> list[int]:
