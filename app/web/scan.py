@@ -16,6 +16,7 @@ from app.services.scanning import Scanner
 from app.services.showing import Pictures, placeholder
 from app.telemetry import SCANS, say
 from app.web import pages
+from app.web.edge import problem
 from app.web.outcomes import NO_STORE, OUTCOMES, UNKEPT, Head, Headers, head_of, html_of, json_of, redirect_of
 from app.web.paths import FALLBACK, PAGE, PICTURE, PRINT, Asked, mend_path, mend_segment
 from app.web.programs import is_listed
@@ -65,8 +66,11 @@ class ScanApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route by path alone: one segment that is no path of the service is a slug."""
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+        if scope["type"] == "http":
             path = scope["path"]
+            if scope["method"] not in ("GET", "HEAD"):
+                answer = self._api if _is_served(path) else _not_allowed()
+                return await answer(scope, receive, send)
             page = PAGE.fullmatch(path)
             if page and page[1].lower() not in SERVED_PATHS:
                 return await self._page(scope, send, page[1], page[2])
@@ -86,7 +90,7 @@ class ScanApp:
             await _send(scope, send, _Reply(200, _HOME, [*pages.HEADERS], pages.home_page(language=_language(scope))))
         elif (file := self._files.get(path)) is not None:
             await _send(scope, send, _Reply(200, _FILE, [*NO_STORE, (b"content-type", b"text/plain")], file))
-        elif path.split("/")[1].lower() in SERVED_PATHS:
+        elif _is_served(path):
             return False
         else:
             # Something cut, typed from a print, or pasted out of a sentence: people look at it, too.
@@ -213,6 +217,15 @@ def _visit(scope: Scope, headers: Mapping[bytes, bytes], slug: str, option: str 
 def read_browser(user_agent: bytes, json: bool) -> Browser:  # noqa: FBT001  # The cache keys on positions.
     """Classify the client by its header as it came; the few that most people use are read once."""
     return read_user_agent(user_agent.decode("latin-1"), json=json, listed=is_listed)
+
+
+def _is_served(path: str) -> bool:
+    """Check whether a path is one of the API, the docs or operations, by its first segment."""
+    return path[1:].partition("/")[0].lower() in SERVED_PATHS
+
+
+def _not_allowed() -> ASGIApp:
+    return problem("method_not_allowed", "This path is only read.", headers={"Allow": "GET, HEAD"})
 
 
 def _language(scope: Scope) -> pages.Language:

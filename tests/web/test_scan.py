@@ -408,9 +408,21 @@ async def test_a_full_page_has_the_marketers_notice(process: Process, code: Make
     assert "加客服微信 abc123" in (await process.phone().scan(made.slug)).text
 
 
-async def test_posting_to_a_slug_is_not_allowed(process: Process, code: Make) -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+async def test_posting_to_a_slug_is_not_allowed(process: Process, code: Make, redis: Redis, method: str) -> None:
     made = await code(1)
-    assert (await process.phone().client.post(f"/{made.slug}")).status_code in (404, 405)
+    for path in (
+        f"/{made.slug}",
+        f"/{made.slug}/1",
+        f"/{made.slug}/print.png",
+        f"/{made.slug}/seat/x.png",
+        "/",
+        "/a/b",
+    ):
+        answer = await process.phone().client.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed"), path
+        assert answer.headers["allow"] == "GET, HEAD"
+    assert await made.places(redis) == [(0, 0)]
 
 
 @pytest.mark.parametrize("what", ["page", "picture"])
