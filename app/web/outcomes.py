@@ -32,9 +32,11 @@ from app.domain.payload import TargetKind, classify
 from app.domain.shifts import zone
 from app.domain.visitor import Browser, Client
 from app.web import pages
+from app.web.scan_answers import ScanOptionOut, ScanOut
 from app.web.when import say_when
 
 FULL_RETRY_SECONDS: Final = 60
+LIMITED_RETRY_SECONDS: Final = 60
 HOUR_SECONDS: Final = 3_600
 AWAY_RETRY_SECONDS: Final = 3
 
@@ -62,7 +64,7 @@ _HEADS: Final[Mapping[type[Outcome], Head]] = {
     Menu: Head(200, "menu"),
     Elsewhere: Head(200, "fallback"),
     Full: Head(503, "full", FULL_RETRY_SECONDS),
-    Limited: Head(429, "limited"),
+    Limited: Head(429, "limited", LIMITED_RETRY_SECONDS),
     Preview: Head(200, "preview"),
     OutsideWechat: Head(200, "outside_wechat"),
     Disabled: Head(410, "disabled"),
@@ -77,7 +79,9 @@ _SHORTAGE_SECONDS: Final = dict.fromkeys((Shortage.EXPIRED, Shortage.EMPTY, Shor
 _LINK: Final = TargetKind.LINK
 _RETURNED: Final = Head(200, "returned")
 _SENT_ON: Final = _HEADS[Elsewhere]
-OUTCOMES: Final = frozenset(head.outcome for head in (*_HEADS.values(), _RETURNED))
+# Where there is a number of seconds, every answer has one, though perhaps another.
+HEADS: Final = (_RETURNED, *_HEADS.values())
+OUTCOMES: Final = frozenset(head.outcome for head in HEADS)
 
 
 def head_of(outcome: Outcome, now: datetime) -> Head:
@@ -190,24 +194,25 @@ def json_of(visit: Visit, outcome: Outcome, token: str | None, public_url: str, 
     if url is not None and isinstance(outcome, Given | Elsewhere):
         url, _ = goal_of(outcome.code, url, visit)
     image = _image_path(outcome, token)
-    options: list[dict[str, str | None]] = []
+    options: list[ScanOptionOut] = []
     if isinstance(outcome, Menu):
         options = [
             {"label": one.label, "hint": one.hint, "url": f"{public_url}/{outcome.slug}/{one.number}"}
             for one in outcome.code.options
         ]
     at = outcome.opens_at if isinstance(outcome, NotOpen | Full) else None
-    body: dict[str, object] = {
+    body: ScanOut = {
         "outcome": head_of(outcome, now).outcome,
         "code": {"name": code.name, "kind": code.kind} if code else None,
-        "target": target
-        and {
+        "target": {
             "id": target.id,
             "name": target.name,
             "kind": target.kind,
-            "expires_at": target.expires_at and in_utc(target.expires_at),
-        },
-        "qr_image": image and public_url + image,
+            "expires_at": in_utc(target.expires_at) if target.expires_at else None,
+        }
+        if target
+        else None,
+        "qr_image": public_url + image if image else None,
         "url": url,
         "message": outcome.goal.message if isinstance(outcome, Elsewhere) else None,
         "reason": outcome.why if isinstance(outcome, Full) else None,

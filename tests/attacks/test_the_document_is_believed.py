@@ -11,8 +11,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.running import KEY, Service, running_service, server_folder
-from tests.web.api.steps import payload
+from tests.running import KEY, PHONE, Service, running_service, server_folder
+from tests.web.api.steps import contact, payload
 
 from .conftest import PATIENT
 
@@ -60,16 +60,21 @@ def make_everything(service: Service) -> dict[str, str | int]:
         def made(path: str, body: Any, method: str = "POST") -> Any:
             return api.request(method, path, json=body).raise_for_status().json()
 
-        code = made("/codes", {"name": "群活码"})["id"]
-        menu = made("/codes", {"name": "菜单", "kind": "menu"})["id"]
-        option = made(f"/codes/{menu}/options", {"options": [{"label": "一", "code_id": code}]}, "PUT")["options"][0]
+        code = made("/codes", {"name": "群活码", "fallback": {"payload": contact()}})
+        menu = made("/codes", {"name": "菜单", "kind": "menu"})
+        option = made(f"/codes/{menu['id']}/options", {"options": [{"label": "一", "code_id": code["id"]}]}, "PUT")
+        target = made(f"/codes/{code['id']}/targets", {"payload": payload()})["id"]
+        seat = httpx.get(code["url"], headers={"Accept": "application/json"}, trust_env=False).json()["seat"]
         return {
-            "code_id": code,
-            "menu_id": menu,
-            "target_id": made(f"/codes/{code}/targets", {"payload": payload()})["id"],
+            "code_id": code["id"],
+            "slug": code["slug"],
+            "token": seat,
+            "menu_id": menu["id"],
+            "menu_slug": menu["slug"],
+            "target_id": target,
             "account_id": made("/accounts", {"name": "小春", "kind": "wecom"})["id"],
-            "option": option["number"],
-            "channel": made(f"/codes/{code}/channels", {"name": "门店"})["number"],
+            "option": option["options"][0]["number"],
+            "channel": made(f"/codes/{code['id']}/channels", {"name": "门店"})["number"],
         }
 
 
@@ -83,7 +88,11 @@ def naming(ids: dict[str, str | int], found: Iterator[dict[str, Any]]) -> str:
             continue
         menu, values = "option" in name, []
         for one in sorted(wanted):
-            known = {"number": "option" if menu else "channel", "code_id": "menu_id" if menu else "code_id"}
+            known = {
+                "number": "option" if menu else "channel",
+                "code_id": "menu_id" if menu else "code_id",
+                "slug": "menu_slug" if menu else "slug",
+            }
             values.append(f"{json.dumps('path.' + one)} = {json.dumps(ids[known.get(one, one)])}")
         lines += ["[[operations]]", f'include-operation-id = "{name}"', f"parameters = {{ {', '.join(values)} }}"]
     return "\n".join(lines)
@@ -103,3 +112,18 @@ def test_what_one_operation_made_another_finds_until_it_is_gone(service: Service
     told = ask(service, tmp_path, "--phases", "examples,stateful", "--exclude-operation-id", REVOKING)
     assert "Stateful (in" in told
     ask(service, tmp_path, "--include-operation-id", REVOKING)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+def test_a_scan_is_what_the_document_says_for_programs_and_for_phones(
+    service: Service, tmp_path: Path, accept: str
+) -> None:
+    scans = [one for one in operations(service) if one["tags"] == ["scan"]]
+    told = ask(
+        service, tmp_path, "--phases", "examples,coverage,fuzzing", "--include-tag", "scan",
+        "--header", f"Accept: {accept}", "--header", f"User-Agent: {PHONE}",
+        settings=naming(make_everything(service), iter(scans)),
+    )  # fmt: skip
+    assert f"Tested: {len(scans)}" in told
+    assert len(scans) >= 7

@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
 from app.web.answers import Problem
+from app.web.api.scans import scan_paths, scan_schemas
 from app.web.edge import STATUS
 from app.web.schemas import FreshPicture, FreshQr, NewTarget, TargetFields
 
@@ -123,7 +124,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
             tags=app.openapi_tags,
         )
         _without_fastapi_errors(document)
-        document["components"]["schemas"] |= _schemas()
+        document["components"]["schemas"] |= _schemas() | scan_schemas()
+        document["paths"] |= scan_paths()
         app.openapi_schema = document
     return app.openapi_schema
 

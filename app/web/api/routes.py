@@ -9,7 +9,20 @@ from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from app.web.api import accounts, channels, codes, explain, keys, options, prints, stats, targets, visitors, workspace
+from app.web.api import (
+    accounts,
+    channels,
+    codes,
+    explain,
+    keys,
+    options,
+    prints,
+    scans,
+    stats,
+    targets,
+    visitors,
+    workspace,
+)
 from app.web.api.asking import BEARER
 from app.web.api.context import ApiContext
 from app.web.api.declared import Declared, check_declared, declared_by
@@ -28,6 +41,7 @@ _TAGS: Final = [
     {"name": "keys", "description": "API keys (密钥): `read` < `write` < `admin`."},
     {"name": "visitors", "description": "Who scanned (访客): nobody to be looked up, anybody to be erased."},
     {"name": "workspace", "description": "The tenant that a key belongs to (工作区)."},
+    scans.TAG,
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.web.api import ApiContext
+from app.web.doors import API_PATH
 from tests.conftest import client
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -23,9 +24,10 @@ async def document(context: ApiContext) -> dict[str, Any]:
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """List the operations that take a key; `tests/web/test_scan_document.py` has those of a scan."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            if method in METHODS:
+            if method in METHODS and path.startswith(f"{API_PATH}/"):
                 yield f"{method.upper()} {path}", operation
 
 
@@ -83,6 +85,11 @@ def test_it_is_openapi_3_1_with_every_operation_of_the_contract(document: dict[s
         "GET /api/v1/workspace",
         "PATCH /api/v1/workspace",
     }
+
+
+def test_what_takes_no_key_is_a_scan(document: dict[str, Any]) -> None:
+    others = {path: item for path, item in document["paths"].items() if not path.startswith(f"{API_PATH}/")}
+    assert {tuple(operation["tags"]) for item in others.values() for operation in item.values()} == {("scan",)}
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
