@@ -16,7 +16,10 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REFERENCE: Final = ROOT / "docs" / "reference.md"
-TRANSLATIONS: Final = (("README.md", "README.zh-CN.md"),)
+TRANSLATIONS: Final = (
+    ("README.md", "README.zh-CN.md"),
+    ("docs/mini-program.md", "docs/mini-program.zh-CN.md"),
+)
 ADR_HEADINGS: Final = ("Context", "Decision", "Consequences", "Alternatives", "Enforced by")
 # One page; what needs more is two decisions.
 ADR_LINES: Final = 60
