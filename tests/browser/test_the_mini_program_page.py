@@ -209,6 +209,20 @@ async def test_the_seat_of_one_address_keeps_the_place_at_another_of_the_same_co
     assert (there["outcome"], there["target"]) == ("returned", first["target"])
 
 
+async def test_the_seat_from_the_picture_keeps_a_place_to_which_a_fallback_led(
+    process: Process, api: httpx.AsyncClient
+) -> None:
+    goal = await group(api, 5)
+    code = await group(api, 0, fallback={"code_id": goal["id"]})
+    as_json = {"Accept": "application/json"}
+    first = (await process.phone(**as_json).client.get(f"/{code['slug']}")).json()
+    seen = await process.phone().client.get(first["qr_image"])
+    done(await api.patch(f"/targets/{code['targets'][0]['id']}", json={"member_limit": 5}))
+    again = process.phone(**as_json, **{"X-Huoma-Seat": seen.headers["x-huoma-seat"]})
+    told = (await again.client.get(f"/{code['slug']}")).json()
+    assert (told["outcome"], told["target"]) == ("fallback", first["target"])
+
+
 @pytest.mark.parametrize("agent", ["shop-monitor/1.0", "MyBot/2 (+https://shop.example)"])
 async def test_a_server_that_calls_itself_a_monitor_gets_no_place(
     process: Process, api: httpx.AsyncClient, agent: str
