@@ -1,23 +1,13 @@
 """Routes of channels (渠道): where a code is printed."""
 
-from dataclasses import replace
-
 from fastapi import APIRouter, Response
 
 from app.services.once import Once
+from app.services.printing import Printer
 from app.store.channels import ChannelRecord
 from app.web.api.asking import CodePath, Context, IfMatch, NumberPath, Reading, Repeating, Writing, tag
 from app.web.api.docs import problems
-from app.web.api.prints import (
-    FormStyle,
-    IfNoneMatch,
-    Logo,
-    PrintFormat,
-    QueryStyle,
-    answer_print,
-    describe_logo_print,
-    describe_print,
-)
+from app.web.api.prints import add_prints
 from app.web.code_answers import ChannelOut, ChannelsOut
 from app.web.code_schemas import ChannelChange, NewChannel
 
@@ -90,46 +80,4 @@ async def remove_channel(
     await context.channels.remove(caller.workspace, code_id, number, context.clock(), seen)
 
 
-@router.get("/{number}/qr.png", summary="Draw the print of a channel as PNG", **describe_print("png"))
-async def print_channel_png(
-    code_id: CodePath,
-    number: NumberPath,
-    context: Context,
-    caller: Reading,
-    style: QueryStyle,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Draw the QR of the channel's URL."""
-    drawn = await context.printer.draw_channel(caller.workspace, code_id, number, style, "png")
-    return answer_print(drawn, "png", if_none_match)
-
-
-@router.get("/{number}/qr.svg", summary="Draw the print of a channel as SVG", **describe_print("svg"))
-async def print_channel_svg(
-    code_id: CodePath,
-    number: NumberPath,
-    context: Context,
-    caller: Reading,
-    style: QueryStyle,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Draw the QR of the channel's URL, sharp at any size."""
-    drawn = await context.printer.draw_channel(caller.workspace, code_id, number, style, "svg")
-    return answer_print(drawn, "svg", if_none_match)
-
-
-@router.post("/{number}/qr", summary="Draw the print of a channel with a logo", **describe_logo_print())
-async def print_channel_with_logo(
-    code_id: CodePath,
-    number: NumberPath,
-    context: Context,
-    caller: Reading,
-    style: FormStyle,
-    logo: Logo,
-    format: PrintFormat = "png",  # noqa: A002 - the word that callers know
-) -> Response:
-    """Draw the QR of the channel's URL with a picture in its middle. Changes nothing."""
-    style = replace(style, logo=await logo.read())
-    return answer_print(
-        await context.printer.draw_channel(caller.workspace, code_id, number, style, format), format, None
-    )
+add_prints(router, "a channel", "the channel's URL", Printer.draw_channel)

@@ -1,21 +1,11 @@
 """Routes of the options (选项) of menus."""
 
-from dataclasses import replace
-
 from fastapi import APIRouter, Response
 
-from app.web.api.asking import CodePath, Context, IfMatch, NumberPath, Reading, Writing, tag
+from app.services.printing import Printer
+from app.web.api.asking import CodePath, Context, IfMatch, Reading, Writing, tag
 from app.web.api.docs import problems
-from app.web.api.prints import (
-    FormStyle,
-    IfNoneMatch,
-    Logo,
-    PrintFormat,
-    QueryStyle,
-    answer_print,
-    describe_logo_print,
-    describe_print,
-)
+from app.web.api.prints import add_prints
 from app.web.code_answers import OptionsOut
 from app.web.code_schemas import Options
 
@@ -52,46 +42,4 @@ async def set_options(
     return OptionsOut.of(menu, arranged, context.printer)
 
 
-@router.get("/{number}/qr.png", summary="Draw the print of an option as PNG", **describe_print("png"))
-async def print_option_png(
-    code_id: CodePath,
-    number: NumberPath,
-    context: Context,
-    caller: Reading,
-    style: QueryStyle,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Draw the QR of the link that leads past the menu to one of its options."""
-    drawn = await context.printer.draw_option(caller.workspace, code_id, number, style, "png")
-    return answer_print(drawn, "png", if_none_match)
-
-
-@router.get("/{number}/qr.svg", summary="Draw the print of an option as SVG", **describe_print("svg"))
-async def print_option_svg(
-    code_id: CodePath,
-    number: NumberPath,
-    context: Context,
-    caller: Reading,
-    style: QueryStyle,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Draw the QR of the link that leads past the menu to one of its options, sharp at any size."""
-    drawn = await context.printer.draw_option(caller.workspace, code_id, number, style, "svg")
-    return answer_print(drawn, "svg", if_none_match)
-
-
-@router.post("/{number}/qr", summary="Draw the print of an option with a logo", **describe_logo_print())
-async def print_option_with_logo(
-    code_id: CodePath,
-    number: NumberPath,
-    context: Context,
-    caller: Reading,
-    style: FormStyle,
-    logo: Logo,
-    format: PrintFormat = "png",  # noqa: A002 - the word that callers know
-) -> Response:
-    """Draw the QR of the link to an option with a picture in its middle. Changes nothing."""
-    style = replace(style, logo=await logo.read())
-    return answer_print(
-        await context.printer.draw_option(caller.workspace, code_id, number, style, format), format, None
-    )
+add_prints(router, "an option", "the link that leads past the menu to one of its options", Printer.draw_option)

@@ -1,15 +1,17 @@
 """Routes of the print (印刷码): the QR of a code's URL, in the marketer's own style."""
 
+import asyncio
 import hashlib
-from dataclasses import replace
-from typing import Annotated, Any, Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Protocol, cast
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
 
+from app.domain.code import CodeId, WorkspaceId
 from app.qr.draw import ErrorCorrection, PrintStyle
-from app.services.printing import Format, Print
-from app.web.api.asking import CodePath, Context, Reading
+from app.services.printing import Format, Print, Printer
+from app.web.api.asking import CodePath, Context, NumberPath, Reading
 from app.web.api.docs import problems
 
 router = APIRouter(prefix="/codes/{code_id}", tags=["print"])
@@ -46,10 +48,11 @@ def _query_style(
         str, Query(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["ffffff"])
     ] = _PLAIN.light,
 ) -> PrintStyle:
-    return _style(size, border, ec, dark, light)
+    return _style(size, border, ec, (dark, light))
 
 
-def _form_style(
+async def _form_style(
+    logo: Annotated[UploadFile, File(description="JPEG, PNG or WebP, at most 2 MB.")],
     size: Annotated[int, Form(description=_SIZE, json_schema_extra=_STYLE["size"], examples=[1024])] = _PLAIN.size,
     border: Annotated[int, Form(description=_BORDER, json_schema_extra=_STYLE["border"], examples=[4])] = _PLAIN.border,
     ec: Annotated[
@@ -62,12 +65,12 @@ def _form_style(
         str, Form(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["ffffff"])
     ] = _PLAIN.light,
 ) -> PrintStyle:
-    return _style(size, border, ec, dark, light)
+    # The logo is decoded to be judged, which is no work for the event loop.
+    return await asyncio.to_thread(_style, size, border, ec, (dark, light), await logo.read())
 
 
 QueryStyle = Annotated[PrintStyle, Depends(_query_style)]
 FormStyle = Annotated[PrintStyle, Depends(_form_style)]
-Logo = Annotated[UploadFile, File(description="JPEG, PNG or WebP, at most 2 MB.")]
 PrintFormat = Annotated[Format, Form(examples=["png"])]
 IfNoneMatch = Annotated[str | None, Header(description="An ETag you have: 304 when it is still the one.")]
 
@@ -114,17 +117,71 @@ async def print_with_logo(
     context: Context,
     caller: Reading,
     style: FormStyle,
-    logo: Logo,
     format: PrintFormat = "png",  # noqa: A002 - the word that callers know
 ) -> Response:
     """Draw the print with a picture in its middle. Changes nothing, and so needs no Idempotency-Key."""
-    drawn = await context.printer.draw(caller.workspace, code_id, replace(style, logo=await logo.read()), format)
+    drawn = await context.printer.draw(caller.workspace, code_id, style, format)
     return answer_print(drawn, format, None)
 
 
-def _style(size: int, border: int, ec: str, dark: str, light: str) -> PrintStyle:
+class NumberedDrawing(Protocol):
+    """Draw what has a number within its code."""
+
+    def __call__(
+        self, printer: Printer, workspace: WorkspaceId, code: CodeId, number: int, style: PrintStyle, form: Format, /
+    ) -> Awaitable[Print]:
+        """Draw it in a style."""
+
+
+def add_prints(router: APIRouter, noun: str, leads: str, draw: NumberedDrawing) -> None:
+    """Add the three routes that print what has a number within its code.
+
+    Shapes: `noun` has its article, and is part of the operations' names; `leads` completes "Draw the QR of …".
+    """
+
+    def route(form: Format) -> Callable[..., Awaitable[Response]]:
+        async def plain(
+            code_id: CodePath,
+            number: NumberPath,
+            context: Context,
+            caller: Reading,
+            style: QueryStyle,
+            if_none_match: IfNoneMatch = None,
+        ) -> Response:
+            drawn = await draw(context.printer, caller.workspace, code_id, number, style, form)
+            return answer_print(drawn, form, if_none_match)
+
+        return plain
+
+    async def with_logo(
+        code_id: CodePath,
+        number: NumberPath,
+        context: Context,
+        caller: Reading,
+        style: FormStyle,
+        format: PrintFormat = "png",  # noqa: A002 - the word that callers know
+    ) -> Response:
+        drawn = await draw(context.printer, caller.workspace, code_id, number, style, format)
+        return answer_print(drawn, format, None)
+
+    title = f"Draw the print of {noun}"
+    name = "print_" + noun.rpartition(" ")[2]
+    said: dict[Format, str] = {"png": "", "svg": ", sharp at any size"}
+    for form, more in said.items():
+        router.get(
+            f"/{{number}}/qr.{form}", name=f"{name}_{form}", summary=f"{title} as {form.upper()}",
+            description=f"Draw the QR of {leads}{more}.", **describe_print(form),
+        )(route(form))  # fmt: skip
+    router.post(
+        "/{number}/qr", name=f"{name}_with_logo", summary=f"{title} with a logo",
+        description=f"Draw the QR of {leads} with a picture in its middle. Changes nothing.", **describe_logo_print(),
+    )(with_logo)  # fmt: skip
+
+
+def _style(size: int, border: int, ec: str, colours: tuple[str, str], logo: bytes | None = None) -> PrintStyle:
+    dark, light = ("#" + colour.lstrip("#") for colour in colours)
     # PrintStyle itself refuses what is no error correction.
-    return PrintStyle(size, border, cast("ErrorCorrection", ec), "#" + dark.lstrip("#"), "#" + light.lstrip("#"))
+    return PrintStyle(size, border, cast("ErrorCorrection", ec), dark, light, logo)
 
 
 def file_name(name: str, form: Format) -> str:
