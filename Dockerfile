@@ -6,10 +6,16 @@ COPY requirements/server.txt /tmp/server.txt
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: \
     --requirement /tmp/server.txt
 
+FROM python:3.11-slim AS fonts
+RUN apt-get update && apt-get install --yes --no-install-recommends fonts-noto-cjk
+
 FROM python:3.11-slim
 # Numbers rather than names, so that Kubernetes can see that this is not root.
 RUN groupadd --gid 10001 huoma && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin huoma
 COPY --from=packages /venv /venv
+# Draws the captions of prints, for 20 MB; the whole package is 91: docs/adr/0039-captions.md.
+COPY --from=fonts /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc /usr/share/fonts/opentype/noto/
+COPY --from=fonts /usr/share/doc/fonts-noto-cjk/copyright /usr/share/doc/fonts-noto-cjk/
 WORKDIR /srv/huoma
 COPY . .
 RUN /venv/bin/python -m compileall -q app migrations

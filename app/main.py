@@ -63,6 +63,7 @@ class Web:
                 public_url=settings.url,
                 clock=clock,
                 pseudonyms=self.parts.pseudonyms,
+                caption_font=settings.caption_font,
             ),
             settings.body_seconds,
         )

@@ -84,6 +84,11 @@ class Settings:
         "Texts that WeChat and WeCom ask for at the root of the domain, comma-separated: "
         "`MP_verify_AbCd1234.txt=AbCd1234,WW_verify_….txt=…`.",
     )
+    caption_font: str = _knob(
+        "",
+        "Font file (TTF, OTF, TTC) that draws captions below PNG prints; empty looks for Noto Sans CJK and others with "
+        "Chinese letters where systems keep them.",
+    )
     trusted_proxies: str = _knob(
         "127.0.0.1,::1",
         "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",
@@ -118,6 +123,7 @@ class Settings:
             _check_address(PREFIX + "REDIS_URL", values["redis_url"])
         if values.get("redis_replicas", 0) < 0:
             raise ValueError(f"{PREFIX}REDIS_REPLICAS cannot be less than 0.")
+        _check_font(PREFIX + "CAPTION_FONT", values.get("caption_font", ""))
         _read_files(PREFIX + "VERIFICATION_FILES", values.get("verification_files", ""))
         for one in _listed(values.get("trusted_proxies", "")):
             _check_network(PREFIX + "TRUSTED_PROXIES", one)
@@ -214,6 +220,22 @@ def _read_files(name: str, text: str) -> dict[str, bytes]:
             )
         files[f"/{found[1]}"] = found[2].encode()
     return files
+
+
+# How TrueType, OpenType, Apple's TrueType and collections of them begin.
+_FONTS: Final = (b"\0\1\0\0", b"OTTO", b"true", b"ttcf")
+
+
+def _check_font(name: str, text: str) -> None:
+    if not text:
+        return
+    try:
+        with Path(text).open("rb") as file:
+            begins = file.read(4)
+    except OSError as error:
+        raise ValueError(f"{name}={text!r} cannot be read: {error.strerror}.") from None
+    if begins not in _FONTS:
+        raise ValueError(f"{name}={text!r} is no font file; give a TTF, OTF or TTC with the letters of captions.")
 
 
 def _check_network(name: str, text: str) -> None:

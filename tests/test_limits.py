@@ -14,7 +14,7 @@ NAMED = set(re.findall(r"`([A-Z][A-Z_]+)`", SECTION))
 # Settings that bound nothing: where things are, and who may do what.
 NO_BOUNDS = {
     "database_url", "redis_url", "data_dir", "host", "port", "public_url", "bootstrap_key", "secret", "server",
-    "trusted_proxies", "verification_files",
+    "trusted_proxies", "verification_files", "caption_font",
 }  # fmt: skip
 # A bound that a root, a service, an adapter or the web keeps for itself: by its name, a number in capitals.
 _BOUND = re.compile(

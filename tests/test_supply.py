@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from app.qr.lettering import PLACES
+
 ROOT = Path(__file__).parents[1]
 AUDIT = runpy.run_path(str(ROOT / "requirements" / "audit.py"))
 PINS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -53,6 +55,15 @@ def test_the_image_is_built_in_one_stage_and_run_in_another_by_nobody_in_particu
     assert "--require-hashes" in install
     assert "server.txt" in install
     assert "--only-binary :all:" in install
+
+
+def test_the_image_has_a_font_with_chinese_letters_where_it_is_looked_for_and_its_licence() -> None:
+    steps = dockerfile()
+    last = max(i for i, (word, _) in enumerate(steps) if word == "FROM")
+    copied = [rest.split()[1] for word, rest in steps[last:] if word == "COPY" and rest.startswith("--from=fonts ")]
+    assert "fonts-noto-cjk" in next(rest for word, rest in steps[:last] if word == "RUN" and "apt-get" in rest)
+    assert "/usr/share/doc/fonts-noto-cjk/copyright" in copied
+    assert Path(next(path for path in copied if path.endswith(".ttc"))) in PLACES
 
 
 def test_the_image_is_given_what_it_runs_and_nothing_else() -> None:

@@ -1,7 +1,7 @@
 """Draw QR codes (画码): the print, the code on the page, the one in the terminal.
 
-Nothing leaves here that a decoder could not read back. Drawing depends on nothing but its arguments: the same text and
-style give the same bytes, today and on every machine with the same libraries.
+Nothing leaves here that a decoder could not read back. Drawing depends on nothing but its arguments: the same text,
+style and font give the same bytes, today and on every machine with the same libraries. An SVG depends on no font.
 """
 
 import base64
@@ -17,6 +17,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFilter, ImageFont
 from qrcode.exceptions import DataOverflowError
 
 from app.domain.errors import Refusal
+from app.qr.lettering import CaptionFont, Setting, check_letters, draw_lines, is_line, lay_out, svg_lines
 from app.qr.opening import open_picture
 from app.qr.read import flatten, read_codes
 
@@ -37,6 +38,10 @@ _SMALLEST_MODULE_PX: Final = 2
 # Ours: cameras in bad light need this much of the way from black to white. WeChat's own green has half of it on white.
 _LEAST_CONTRAST: Final = 0.4
 
+# Sixteen shades take half a byte a pixel.
+_DARKEST: Final = 15
+_LATIN: Final = CaptionFont()
+
 Matrix = list[list[bool]]
 
 
@@ -44,9 +49,9 @@ Matrix = list[list[bool]]
 class PrintStyle:
     """Say how a print (印刷样式) should look; one that cannot exist or cannot be scanned is refused at once.
 
-    Units: ``size`` px of the whole square, ``border`` modules.
+    Units: ``size`` px of the width, ``border`` modules.
     Shapes: ``dark`` and ``light`` are ``#rrggbb``; ``logo`` is a JPEG, PNG or WebP picture, and makes ``ec``
-    count as H.
+    count as H; ``caption`` is one line of text, which makes the print higher than wide.
     Raises: Refusal — ``bad_style`` for a value that means nothing, ``unreadable_style`` for colours too near each other
     or light on dark; ``where`` names the field.
     """
@@ -57,6 +62,7 @@ class PrintStyle:
     dark: str = "#000000"
     light: str = "#ffffff"
     logo: bytes | None = None
+    caption: str = ""
 
     def __post_init__(self) -> None:
         if not 200 <= self.size <= 4096:
@@ -73,43 +79,59 @@ class PrintStyle:
             raise Refusal(
                 "unreadable_style", "Make the dark colour much darker, or the light one much lighter.", "dark"
             )
+        if self.caption and not is_line(self.caption):
+            raise Refusal("bad_style", "A caption is one line of 40 or fewer characters that can be seen.", "caption")
         if self.logo is not None:
             _logo(self.logo)
 
 
-def draw_png(text: str, style: PrintStyle) -> bytes:
+def draw_png(text: str, style: PrintStyle, font: CaptionFont = _LATIN) -> bytes:
     """Draw a print as PNG, exactly ``style.size`` wide, every module the same whole number of pixels.
 
-    Raises: Refusal ``unreadable_style`` — the text is too long for the size, or the result cannot be read back.
+    Raises: Refusal — ``unreadable_style``: the text is too long for the size, or the result cannot be read back;
+    ``no_font``: the font lacks letters of the caption; ``bad_style``: the caption does not fit.
     Cost: 0.05 s at 1024 px, 0.6 s at 4096 px.
     """
     matrix = _matrix(text, style.ec if style.logo is None else "H")
     unit = style.size // (len(matrix) + 2 * style.border)
     if unit < _SMALLEST_MODULE_PX:
         raise Refusal("unreadable_style", "So much text needs a larger size or a smaller border.", "size")
-    png = _encoded(_raster(matrix, style, unit, style.size))
+    image = _raster(matrix, style, unit, style.size)
+    if style.caption:
+        setting = _set(len(matrix), style)
+        check_letters(style.caption, setting, style.size, font)
+        image = _captioned(image, style, setting, _clear_of(matrix, style, unit, style.size), font)
+    png = _encoded(image)
     with Image.open(BytesIO(png)) as drawn:
         _prove(drawn, unit, text)
     return png
 
 
-def draw_svg(text: str, style: PrintStyle) -> bytes:
+def draw_svg(text: str, style: PrintStyle, font: CaptionFont = _LATIN) -> bytes:
     """Draw a print as SVG, one unit per module, so that it is sharp at any size.
 
-    Shapes: UTF-8, self-contained; a logo is a PNG of its own inside, drawn anew from its pixels.
-    Raises: Refusal ``unreadable_style`` — the text is too long, or the same modules, colours and logo drawn in pixels
-    cannot be read back.
+    Shapes: UTF-8, self-contained; a logo is a PNG of its own inside, drawn anew from its pixels; a caption is text, and
+    ``font`` only draws it to be read back.
+    Raises: Refusal — ``unreadable_style``: the text is too long, or what is drawn in pixels for a proof cannot be read
+    back; ``bad_style``: the caption does not fit.
     """
     matrix = _matrix(text, style.ec if style.logo is None else "H")
     side = len(matrix) + 2 * style.border
     unit = 8
-    _prove(_raster(matrix, style, unit, side * unit), unit, text)
+    image = _raster(matrix, style, unit, side * unit)
+    words, height = "", f"{side}"
+    if style.caption:
+        setting, top = _set(len(matrix), style), _clear_of(matrix, style, 1, side)
+        image = _captioned(image, style, setting, top * unit, font)
+        words, height = svg_lines(setting, style.dark, side, top), f"{top + setting.height * side:.6g}"
+    _prove(image, unit, text)
+    height_px = f"{style.size * float(height) / side:.7g}"
     path = "".join(f"M{x} {y}h{run}v1h-{run}z" for x, y, run in _runs(matrix, style.border))
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-        f' width="{style.size}" height="{style.size}" viewBox="0 0 {side} {side}" shape-rendering="crispEdges">'
-        f'<rect width="{side}" height="{side}" fill="{style.light}"/><path fill="{style.dark}" d="{path}"/>'
-        f"{_svg_logo(style, side)}</svg>\n"
+        f' width="{style.size}" height="{height_px}" viewBox="0 0 {side} {height}" shape-rendering="crispEdges">'
+        f'<rect width="{side}" height="{height}" fill="{style.light}"/><path fill="{style.dark}" d="{path}"/>'
+        f"{_svg_logo(style, side)}{words}</svg>\n"
     ).encode()
 
 
@@ -183,9 +205,43 @@ def _raster(matrix: Matrix, style: PrintStyle, unit: int, side_px: int) -> Image
     return image
 
 
+def _set(modules: int, style: PrintStyle) -> Setting:
+    return lay_out(style.caption, style.border / (modules + 2 * style.border))
+
+
+def _clear_of(matrix: Matrix, style: PrintStyle, unit: int, side_px: int) -> int:
+    """Give where a caption may begin: below the square, and outside the quiet zone also where the border is none."""
+    margin = (side_px - len(matrix) * unit) // 2
+    return max(side_px, margin + len(matrix) * unit + max(QUIET_ZONE_MODULES, style.border) * unit)
+
+
+def _captioned(square: Image.Image, style: PrintStyle, setting: Setting, top: int, font: CaptionFont) -> Image.Image:
+    """Set a caption below a print; one of two colours gets the shades between them, which smooth the letters."""
+    block = draw_lines(setting, square.width, font)
+    size = (square.width, top + block.height)
+    if square.mode == "RGB":
+        image = Image.new("RGB", size, style.light)
+        image.paste(square)
+        image.paste(style.dark, (0, top), block)
+        return image
+    image = Image.new("P", size, 0)
+    light, dark = ImageColor.getrgb(style.light), ImageColor.getrgb(style.dark)
+    image.putpalette(
+        [
+            round(low + (high - low) * shade / _DARKEST)
+            for shade in range(_DARKEST + 1)
+            for low, high in zip(light, dark, strict=True)
+        ]
+    )
+    image.paste(square.point(lambda index: index * _DARKEST))
+    image.paste(block.point(lambda value: round(value * _DARKEST / 255)), (0, top))
+    return image
+
+
 def _encoded(image: Image.Image) -> bytes:
     out = BytesIO()
-    image.save(out, "PNG", optimize=True, **({"bits": 1} if image.mode == "P" else {}))
+    # A palette of two colours takes one bit a pixel, one of sixteen four.
+    image.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
@@ -195,7 +251,9 @@ def _prove(image: Image.Image, unit: int, text: str) -> None:
     Raises: Refusal ``unreadable_style`` — either shows anything but the text, or shows it only light on dark.
     """
     near = image.convert("L")
-    afar = near.resize((near.width * 4 // unit,) * 2, Image.Resampling.BILINEAR) if unit > 4 else near
+    afar = (
+        near.resize((near.width * 4 // unit, near.height * 4 // unit), Image.Resampling.BILINEAR) if unit > 4 else near
+    )
     for view in (near, afar.filter(ImageFilter.GaussianBlur(0.8))):
         if [code.bytes for code in read_codes(view, inverted=False)] != [text.encode()]:
             raise Refusal(

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from app.domain.code import CodeId, Slug, WorkspaceId
 from app.qr.draw import PrintStyle, draw_png, draw_svg
+from app.qr.lettering import CaptionFont
 from app.services.editing import not_found, open_code
 from app.store import channels, codes, options
 from app.store.codes import CodeRecord
@@ -26,9 +27,10 @@ class Print:
 
 
 class Printer:
-    """Draw prints, off the event loop and few at a time."""
+    """Draw prints, off the event loop and few at a time; `font` draws their captions."""
 
-    def __init__(self, database: Database, public_url: str) -> None:
+    def __init__(self, database: Database, public_url: str, font: CaptionFont) -> None:
+        self._font = font
         self._database = database
         self._public_url = public_url
         self._turn = asyncio.Semaphore(_AT_ONCE)
@@ -36,7 +38,7 @@ class Printer:
     async def draw(self, workspace: WorkspaceId, code: CodeId, style: PrintStyle, form: Format) -> Print:
         """Draw the print of an open code; the same style gives the same bytes.
 
-        Raises: Refusal `not_found`, `closed`, `unreadable_style`; StoreAway.
+        Raises: Refusal `not_found`, `closed`, `unreadable_style`, `bad_style`, `no_font`; StoreAway.
         """
         async with self._database.reading() as connection:
             record = open_code(await codes.find(connection, workspace, code))
@@ -86,4 +88,4 @@ class Printer:
 
     async def _draw(self, url: str, style: PrintStyle, form: Format) -> bytes:
         async with self._turn:
-            return await asyncio.to_thread(draw_png if form == "png" else draw_svg, url, style)
+            return await asyncio.to_thread(draw_png if form == "png" else draw_svg, url, style, self._font)

@@ -66,6 +66,7 @@ STATUS: Final[Mapping[str, int]] = {
     "link_expected": 422,
     "menu_of_menus": 422,
     "needs_qr": 422,
+    "no_font": 422,
     "no_picture": 422,
     "no_qr_code": 422,
     "no_targets_in_menu": 422,

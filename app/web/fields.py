@@ -47,6 +47,12 @@ def _chosen(text: Any) -> Any:
     return _bare(text)
 
 
+def _caption(text: Any) -> Any:
+    """Clean a text that is drawn: accents become part of their letters, and several blanks one, as in an SVG."""
+    text = _clean(text)
+    return re.sub(" +", " ", unicodedata.normalize("NFC", text)) if isinstance(text, str) else text
+
+
 def _clean_lines(text: Any) -> Any:
     return _clean(text.replace("\r\n", "\n") if isinstance(text, str) else text, "\n\t")
 
@@ -85,6 +91,7 @@ def _moment(value: Any) -> date | datetime:
 Name = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
 Title = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.NAME_LENGTH)]
 Notice = Annotated[str, BeforeValidator(_clean_lines), Field(min_length=1, max_length=limits.NOTICE_LENGTH)]
+Caption = Annotated[str, BeforeValidator(_caption), Field(max_length=limits.CAPTION_LENGTH)]
 Chosen = Annotated[str, BeforeValidator(_chosen), Field(max_length=100)]
 Payload = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.QR_PAYLOAD_LENGTH)]
 Link = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=limits.LINK_LENGTH)]

@@ -8,6 +8,7 @@ from typing import Self
 from redis.asyncio import Redis
 
 from app.domain.pseudonym import Pseudonyms
+from app.qr.lettering import find_font
 from app.qr.reader import Reader
 from app.services.arranging import MenuEditor
 from app.services.channelling import ChannelKeeper
@@ -57,11 +58,13 @@ class ApiContext:
         public_url: str,
         clock: Callable[[], datetime],
         pseudonyms: Pseudonyms | None = None,
+        caption_font: str = "",
     ) -> Self:
         """Put the services together.
 
         Shapes: `public_url` is what prints begin with, such as `https://qr.example`, without a slash at its end;
-        `pseudonyms` as the drain has them.
+        `pseudonyms` as the drain has them; `caption_font` is the path of a font, which is looked for when it is empty.
+        Raises: ValueError — `caption_font` is no font.
         """
         public_url = public_url.rstrip("/")
         editing = Editing(database, redis, publisher)
@@ -75,7 +78,7 @@ class ApiContext:
             recounter=Recounter(editing),
             viewer=Viewer(database, redis),
             explainer=Explainer(database, redis),
-            printer=Printer(database, public_url),
+            printer=Printer(database, public_url, find_font(caption_font)),
             reporter=Reporter(database),
             keys=KeyKeeper(database),
             workspaces=WorkspaceKeeper(database, redis),

@@ -13,6 +13,7 @@ from app.qr.draw import ErrorCorrection, PrintStyle
 from app.services.printing import Format, Print, Printer
 from app.web.api.asking import CodePath, Context, NumberPath, Reading
 from app.web.api.docs import problems
+from app.web.fields import Caption
 
 router = APIRouter(prefix="/codes/{code_id}", tags=["print"])
 
@@ -20,10 +21,14 @@ _MEDIA_TYPES: Final[dict[Format, str]] = {"png": "image/png", "svg": "image/svg+
 _PLAIN: Final = PrintStyle()
 # What some file system does not take in a name.
 _NOT_IN_NAMES: Final = frozenset('/\\:*?"<>|')
-_REFUSALS = ("not_found", "closed", "bad_style", "unreadable_style", "invalid")
-_SIZE = "Pixels of the whole square, 200 to 4096."
+_REFUSALS = ("not_found", "closed", "bad_style", "unreadable_style", "no_font", "invalid")
+_SIZE = "Pixels of the width, 200 to 4096. A caption makes the print higher than wide."
 _BORDER = "Modules of quiet zone, 0 to 16; scanners want 4."
 _COLOUR = "#rrggbb, with or without the #."
+_CAPTION = (
+    "One line of text below the code. It shrinks, breaks into two lines, and is refused when it does not fit. PNG is "
+    "drawn with a font of the server (`no_font` where that lacks a letter), SVG with one of the computer that opens it."
+)
 # For the document only: `PrintStyle` refuses what is none, in words of its own.
 _STYLE: Final[dict[str, dict[str, Any]]] = {
     "size": {"minimum": 200, "maximum": 4096},
@@ -47,8 +52,9 @@ def _query_style(
     light: Annotated[
         str, Query(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["ffffff"])
     ] = _PLAIN.light,
+    caption: Annotated[Caption, Query(description=_CAPTION, examples=["扫码进群"])] = _PLAIN.caption,
 ) -> PrintStyle:
-    return _style(size, border, ec, (dark, light))
+    return _style(size, border, ec, (dark, light), caption)
 
 
 async def _form_style(
@@ -64,9 +70,10 @@ async def _form_style(
     light: Annotated[
         str, Form(description=_COLOUR, json_schema_extra=_STYLE["colour"], examples=["ffffff"])
     ] = _PLAIN.light,
+    caption: Annotated[Caption, Form(description=_CAPTION, examples=["扫码进群"])] = _PLAIN.caption,
 ) -> PrintStyle:
     # The logo is decoded to be judged, which is no work for the event loop.
-    return await asyncio.to_thread(_style, size, border, ec, (dark, light), await logo.read())
+    return await asyncio.to_thread(_style, size, border, ec, (dark, light), caption, await logo.read())
 
 
 QueryStyle = Annotated[PrintStyle, Depends(_query_style)]
@@ -178,10 +185,12 @@ def add_prints(router: APIRouter, noun: str, leads: str, draw: NumberedDrawing) 
     )(with_logo)  # fmt: skip
 
 
-def _style(size: int, border: int, ec: str, colours: tuple[str, str], logo: bytes | None = None) -> PrintStyle:
+def _style(
+    size: int, border: int, ec: str, colours: tuple[str, str], caption: str, logo: bytes | None = None
+) -> PrintStyle:
     dark, light = ("#" + colour.lstrip("#") for colour in colours)
     # PrintStyle itself refuses what is no error correction.
-    return PrintStyle(size, border, cast("ErrorCorrection", ec), dark, light, logo)
+    return PrintStyle(size, border, cast("ErrorCorrection", ec), dark, light, logo, caption)
 
 
 def file_name(name: str, form: Format) -> str:

@@ -141,6 +141,21 @@ def test_uploads_are_described_in_both_forms(document: dict[str, Any]) -> None:
         assert "payload" in resolve(document, content["application/json"]["schema"])["properties"]
 
 
+def test_every_print_takes_a_caption_and_may_lack_a_font(document: dict[str, Any]) -> None:
+    drawing = {name: operation for name, operation in operations(document) if "/qr" in name and "PUT" not in name}
+    assert len(drawing) == 9
+    for name, operation in drawing.items():
+        if name.startswith("GET"):
+            (caption,) = (one["schema"] for one in operation["parameters"] if one["name"] == "caption")
+        else:
+            form = resolve(document, operation["requestBody"]["content"]["multipart/form-data"]["schema"])
+            assert form["required"] == ["logo"]
+            caption = form["properties"]["caption"]
+        assert caption["maxLength"] == 40
+        assert caption["default"] == ""
+        assert "no_font" in operation["responses"]["422"]["description"]
+
+
 def test_a_change_has_no_defaults(document: dict[str, Any]) -> None:
     names = ("CodeChange", "ChannelChange", "TargetChange", "AccountChange", "WorkspaceChange", "DefaultsChange")
     for name in names:
