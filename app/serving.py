@@ -146,8 +146,8 @@ def _serve_with_granian(settings: Settings, listener: socket.socket) -> None:
         backlog=BACKLOG,
         backpressure=connections_max(settings),
         http1_settings=HTTP1Settings(
-            keep_alive=settings.keep_alive_seconds > 0,
-            header_read_timeout=max(1, settings.keep_alive_seconds) * 1000,
+            keep_alive=True,
+            header_read_timeout=settings.keep_alive_seconds * 1000,
             max_buffer_size=HEAD_BYTES_MAX,
         ),
         log_level=LogLevels.warning,

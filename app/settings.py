@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.counters.address import read_address
+from app.domain.token import SECRET_BYTES_MIN
 
 PREFIX = "HUOMA_"
 # What may stand behind the `?` of a database address: what asyncpg connects with, and what SQLAlchemy adds to it.
@@ -33,8 +34,12 @@ class Server(StrEnum):
     GRANIAN = "granian"
 
 
-def _knob(default: Any, says: str) -> Any:
-    return field(default=default, metadata={"says": says})
+def _knob(default: Any, says: str, between: tuple[float, float] | None = None) -> Any:
+    """Describe a setting; `between` holds the least and the greatest value of a number, and every number has both."""
+    return field(default=default, metadata={"says": says, "between": between})
+
+
+_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Settings:
     )
     data_dir: Path = _knob(Path("data"), "Where the private servers and the secret are kept.")
     host: str = _knob("127.0.0.1", "Address to listen on.")
-    port: int = _knob(8000, "Port to listen on; 0 takes a free one.")
+    port: int = _knob(8000, "Port to listen on; 0 takes a free one.", (0, 65_535))
     public_url: str = _knob("", "What is printed in front of every slug; `http://host:port` when empty.")
     bootstrap_key: str = _knob("", "Admin key of the first workspace; made and shown once when empty.")
     secret: str = _knob(
@@ -61,24 +66,37 @@ class Settings:
         "servers of your own; private ones keep one beside them.",
     )
     server: Server = _knob(Server.UVICORN, "Web server: `uvicorn`, or `granian` where it is installed.")
-    workers: int = _knob(1, "Web processes.")
-    redis_connections: int = _knob(8, "Redis connections of one process.")
-    redis_timeout_seconds: float = _knob(1.0, "Time for one Redis reply before it counts as away.")
+    workers: int = _knob(1, "Web processes.", (1, 1_000))
+    redis_connections: int = _knob(8, "Redis connections of one process.", (2, 10_000))
+    redis_timeout_seconds: float = _knob(1.0, "Time for one Redis reply before it counts as away.", (0.05, 60))
     redis_replicas: int = _knob(
-        0, "Replicas that must have what was counted before a visitor is told; half of the time for a reply is waited."
+        0,
+        "Replicas that must have what was counted before a visitor is told; half of the time for a reply is waited.",
+        (0, 100),
     )
-    database_connections: int = _knob(8, "PostgreSQL connections of one process; at most half of them wait in edits.")
-    database_connect_seconds: float = _knob(2.0, "Time for a PostgreSQL connection before it counts as away.")
-    database_statement_seconds: float = _knob(30.0, "Time for one statement.")
+    # With fewer than four, edits and codes that are read may take all of them.
+    database_connections: int = _knob(
+        8, "PostgreSQL connections of one process; at most half of them wait in edits.", (4, 10_000)
+    )
+    database_connect_seconds: float = _knob(
+        2.0, "Time for a PostgreSQL connection before it counts as away.", (0.1, 60)
+    )
+    database_statement_seconds: float = _knob(30.0, "Time for one statement.", (0.1, _DAY))
     verify_statement_seconds: float = _knob(
-        3_600.0, "Time for one statement of `huoma verify` and `huoma rebuild`, which read all events of a workspace."
+        3_600.0,
+        "Time for one statement of `huoma verify` and `huoma rebuild`, which read all events of a workspace.",
+        (0.1, 7 * _DAY),
     )
-    slugs_remembered: int = _knob(100_000, "Slugs one process remembers.")
-    codes_remembered: int = _knob(2_000, "Codes one process remembers.")
+    slugs_remembered: int = _knob(100_000, "Slugs one process remembers.", (1, 100_000_000))
+    codes_remembered: int = _knob(2_000, "Codes one process remembers.", (1, 10_000_000))
     rest_after_seconds: int = _knob(
-        3_600, "Time without a scan after which a code's counters leave Redis for PostgreSQL; 0 leaves them there."
+        3_600,
+        "Time without a scan after which a code's counters leave Redis for PostgreSQL; 0 leaves them there.",
+        (0, 366 * _DAY),
     )
-    events_days: int = _knob(90, "Days after which the worker drops a day of events; counts stay. 0 keeps all.")
+    events_days: int = _knob(
+        90, "Days after which the worker drops a day of events; counts stay. 0 keeps all.", (0, 36_500)
+    )
     verification_files: str = _knob(
         "",
         "Texts that WeChat and WeCom ask for at the root of the domain, comma-separated: "
@@ -93,20 +111,32 @@ class Settings:
         "127.0.0.1,::1",
         "Addresses or networks, comma-separated, whose `X-Forwarded-For` is believed; from anybody else it is ignored.",
     )
-    keep_alive_seconds: int = _knob(30, "Time an idle HTTP connection stays open, and that a request's head may take.")
-    body_seconds: float = _knob(120.0, "Time that the body of a request to the API may take.")
+    keep_alive_seconds: int = _knob(
+        30, "Time an idle HTTP connection stays open, and that a request's head may take.", (1, 3_600)
+    )
+    body_seconds: float = _knob(120.0, "Time that the body of a request to the API may take.", (1, 3_600))
     linger_seconds: float = _knob(
         3.0,
         "Time a web process goes on serving when told to stop, telling each visitor that his connection ends. With 0, "
         "a request that is on its way by then fails.",
+        (0, 900),
     )
-    shutdown_seconds: float = _knob(10.0, "Time for what is in flight when the process is told to stop.")
+    shutdown_seconds: float = _knob(10.0, "Time for what is in flight when the process is told to stop.", (0, 900))
+
+    def __post_init__(self) -> None:
+        """Refuse a number out of its bounds, and a secret that can be guessed. Raises: ValueError."""
+        for knob in fields(self):
+            if between := knob.metadata["between"]:
+                _check_number(PREFIX + knob.name.upper(), getattr(self, knob.name), *between)
+        # A secret is not repeated.
+        if any(len(one) < SECRET_BYTES_MIN for one in (self.secrets() if self.secret else ())):
+            raise ValueError(f"Each secret in {PREFIX}SECRET must have {SECRET_BYTES_MIN} characters or more.")
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read what is set.
 
-        Raises: ValueError — a value that cannot be read, or a variable `HUOMA_…` that nobody knows.
+        Raises: ValueError — a value that cannot be read or lies out of its bounds, or an unknown variable `HUOMA_…`.
         """
         known = {PREFIX + knob.name.upper(): knob for knob in fields(cls)}
         values: dict[str, Any] = {}
@@ -121,8 +151,6 @@ class Settings:
             _check_database(PREFIX + "DATABASE_URL", values["database_url"])
         if "redis_url" in values:
             _check_address(PREFIX + "REDIS_URL", values["redis_url"])
-        if values.get("redis_replicas", 0) < 0:
-            raise ValueError(f"{PREFIX}REDIS_REPLICAS cannot be less than 0.")
         _check_font(PREFIX + "CAPTION_FONT", values.get("caption_font", ""))
         _read_files(PREFIX + "VERIFICATION_FILES", values.get("verification_files", ""))
         for one in _listed(values.get("trusted_proxies", "")):
@@ -236,6 +264,17 @@ def _check_font(name: str, text: str) -> None:
         raise ValueError(f"{name}={text!r} cannot be read: {error.strerror}.") from None
     if begins not in _FONTS:
         raise ValueError(f"{name}={text!r} is no font file; give a TTF, OTF or TTC with the letters of captions.")
+
+
+def _check_number(name: str, value: float, least: float, most: float) -> None:
+    # What is no number is not between them, either.
+    if not least <= value <= most:
+        raise ValueError(f"{name}={value} must lie between {bounds_of(least, most)}.")
+
+
+def bounds_of(least: float, most: float) -> str:
+    """Spell the bounds of a number for a sentence."""
+    return f"{least:,} and {most:,}"
 
 
 def _check_network(name: str, text: str) -> None:

@@ -194,14 +194,19 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _settings() -> str:
-    from app.settings import PREFIX, Settings
+    from app.settings import PREFIX, Settings, bounds_of
 
     rows = []
     for knob in fields(Settings):
         empty = knob.default in ("", None)
-        rows.append([f"`{PREFIX}{knob.name.upper()}`", "" if empty else f"`{knob.default}`", knob.metadata["says"]])
-    said = "Environment variables, read once at the start. A variable `HUOMA_…` that is not in this table is refused.\n"
-    return f"{said}\n{_table(('variable', 'default', 'what it says'), rows)}"
+        between = knob.metadata["between"]
+        name, default = f"`{PREFIX}{knob.name.upper()}`", "" if empty else f"`{knob.default}`"
+        rows.append([name, default, bounds_of(*between) if between else "", knob.metadata["says"]])
+    said = (
+        "Environment variables, read once at the start. A variable `HUOMA_…` that is not in this table is refused,\n"
+        "and so is a number out of its bounds: the command says which, runs nothing, and exits with 2.\n"
+    )
+    return f"{said}\n{_table(('variable', 'default', 'between', 'what it says'), rows)}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
+import math
+import re
+from dataclasses import Field, fields
 from pathlib import Path
 
 import pytest
 
+from app.cli import main
 from app.settings import Settings
 
 
@@ -74,4 +78,55 @@ def test_no_secret_is_a_mistake_that_says_what_to_do() -> None:
 
 
 def test_several_secrets_are_split_at_commas() -> None:
-    assert Settings(secret="first, second").secrets() == [b"first", b"second"]
+    assert Settings(secret="the first of two, and the other one").secrets() == [
+        b"the first of two",
+        b"and the other one",
+    ]
+
+
+NUMBERS = [knob for knob in fields(Settings) if knob.type in (int, float)]
+
+
+def test_every_number_has_bounds_that_hold_its_default() -> None:
+    assert len(NUMBERS) >= 15
+    for knob in NUMBERS:
+        least, most = knob.metadata["between"]
+        assert 0 <= least <= knob.default <= most < math.inf, knob.name
+
+
+@pytest.mark.parametrize("knob", NUMBERS, ids=lambda knob: knob.name)
+def test_a_number_out_of_its_bounds_is_refused(knob: Field[float]) -> None:
+    name = f"HUOMA_{knob.name.upper()}"
+    least, most = knob.metadata["between"]
+    step = 1 if knob.type is int else 0.001
+    for value in (least, most):
+        assert getattr(Settings.read({name: str(value)}), knob.name) == value
+    odd = (-1, least - step, most + step) if knob.type is int else (-1, least - step, most + step, "nan", "inf")
+    for text in odd:
+        with pytest.raises(ValueError, match=rf"^{name}=.* must lie between {least:,} and {most:,}\.$"):
+            Settings.read({name: str(text)})
+
+
+@pytest.mark.parametrize("text", ["short", "a secret for tests only,short", "a secret for tests only,"])
+def test_a_secret_that_can_be_guessed_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="16 characters or more") as raised:
+        Settings.read({"HUOMA_SECRET": text})
+    assert "tests" not in str(raised.value)
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "serve --port 70000", "worker", "migrate", "verify", "rebuild"])
+def test_nothing_runs_with_a_number_out_of_its_bounds(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HUOMA_DATA_DIR", str(tmp_path / "none"))
+    if "--port" in command:
+        # Servers that answer are not needed to refuse it.
+        monkeypatch.setenv("HUOMA_DATABASE_URL", "postgresql+asyncpg://huoma@127.0.0.1:1/huoma")
+        monkeypatch.setenv("HUOMA_REDIS_URL", "redis://127.0.0.1:1")
+    else:
+        monkeypatch.setenv("HUOMA_EVENTS_DAYS", "-1")
+    assert main(command.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(r"huoma: HUOMA_\w+=\S+ must lie between .*\.\n", said.err)
+    assert not (tmp_path / "none").exists()

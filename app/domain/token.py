@@ -9,6 +9,7 @@ from typing import Final
 from app.domain.code import CodeId
 from app.domain.seat import Claimed, Seat
 
+SECRET_BYTES_MIN: Final = 16
 _LENGTH_MAX: Final = 200
 _PROVEN, _HELD = "s", "h"
 
@@ -17,8 +18,8 @@ class Signer:
     """Sign with the first secret, believe any: so that a secret can be changed while tokens are out."""
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
-        if not secrets or min(map(len, secrets)) < 16:
-            raise ValueError("A secret has at least 16 bytes.")
+        if not secrets or min(map(len, secrets)) < SECRET_BYTES_MIN:
+            raise ValueError(f"A secret has at least {SECRET_BYTES_MIN} bytes.")
         keys = [hashlib.blake2b(secret, digest_size=32, person=b"huoma seat").digest() for secret in secrets]
         # Begun once a key: a copy of it has taken in the key already.
         self._begun = [hashlib.blake2b(key=key, digest_size=16) for key in keys]

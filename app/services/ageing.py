@@ -18,7 +18,7 @@ STEADY: Final = timedelta(hours=1)
 
 
 class Ager:
-    """Drop the days of events that are older than so many; 0 keeps all. Several processes may: one does it.
+    """Drop the days of events that are older than so many; 0 or less keeps all. Several processes may: one does it.
 
     A day is old when both clocks say so, the process's and PostgreSQL's: the earlier one decides.
     """
@@ -37,7 +37,7 @@ class Ager:
         """
         now = self._clock()
         # A clock that was set back does not put the next look off by as much.
-        if not self._days or (self._next is not None and self._next - PAUSE <= now < self._next):
+        if self._days <= 0 or (self._next is not None and self._next - PAUSE <= now < self._next):
             return 0
         self._next = now + PAUSE
         if isinstance(self._clock, Clock) and self._clock.steady_for() < STEADY.total_seconds():
