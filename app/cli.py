@@ -94,6 +94,7 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
     """Start servers, web and worker as children, say where they are, wait, and stop them in reverse order."""
     from app import greeting
 
+    serving.check_settings(settings)
     with _signals_as_interrupts(), contextlib.ExitStack() as started:
         try:
             # It stops as a whole: there is nobody to whom a visitor could be left.

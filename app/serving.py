@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from app import telemetry
 from app.guarding import HEAD_BYTES_MAX
+from app.qr.lettering import find_font
 from app.settings import PREFIX, Server, Settings
 
 if TYPE_CHECKING:
@@ -39,10 +40,9 @@ def serve(settings: Settings) -> None:
     """Serve with as many processes as the settings say, on one socket that stays open while they come and go.
 
     SIGTERM and SIGINT stop them in order; SIGHUP replaces one after another.
-    Raises: ValueError — the server is not installed, or the port is taken.
+    Raises: ValueError — as `check_settings`, or the port is taken.
     """
-    if settings.server is Server.GRANIAN and importlib.util.find_spec("granian") is None:
-        raise ValueError("The web server granian is not installed; `pip install granian` does it.")
+    check_settings(settings)
     os.environ.update(settings.environment())
     with _listen(settings) as listener, tempfile.TemporaryDirectory(prefix="huoma-metrics-") as folder:
         telemetry.set_up_logging()
@@ -56,6 +56,16 @@ def serve(settings: Settings) -> None:
                 _serve_with_granian(settings, listener)
             case _:
                 assert_never(settings.server)
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse what would end every web process.
+
+    Raises: ValueError — the server is not installed, or the font of captions is none.
+    """
+    if settings.server is Server.GRANIAN and importlib.util.find_spec("granian") is None:
+        raise ValueError("The web server granian is not installed; `pip install granian` does it.")
+    find_font(settings.caption_font)
 
 
 def free_port(settings: Settings) -> int:

@@ -151,7 +151,6 @@ class Settings:
             _check_database(PREFIX + "DATABASE_URL", values["database_url"])
         if "redis_url" in values:
             _check_address(PREFIX + "REDIS_URL", values["redis_url"])
-        _check_font(PREFIX + "CAPTION_FONT", values.get("caption_font", ""))
         _read_files(PREFIX + "VERIFICATION_FILES", values.get("verification_files", ""))
         for one in _listed(values.get("trusted_proxies", "")):
             _check_network(PREFIX + "TRUSTED_PROXIES", one)
@@ -248,22 +247,6 @@ def _read_files(name: str, text: str) -> dict[str, bytes]:
             )
         files[f"/{found[1]}"] = found[2].encode()
     return files
-
-
-# How TrueType, OpenType, Apple's TrueType and collections of them begin.
-_FONTS: Final = (b"\0\1\0\0", b"OTTO", b"true", b"ttcf")
-
-
-def _check_font(name: str, text: str) -> None:
-    if not text:
-        return
-    try:
-        with Path(text).open("rb") as file:
-            begins = file.read(4)
-    except OSError as error:
-        raise ValueError(f"{name}={text!r} cannot be read: {error.strerror}.") from None
-    if begins not in _FONTS:
-        raise ValueError(f"{name}={text!r} is no font file; give a TTF, OTF or TTC with the letters of captions.")
 
 
 def _check_number(name: str, value: float, least: float, most: float) -> None:

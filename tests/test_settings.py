@@ -53,17 +53,6 @@ def test_a_child_is_told_every_setting() -> None:
     assert Settings.read({k: v for k, v in settings.environment().items() if k.startswith("HUOMA_")}) == settings
 
 
-def test_a_font_is_a_file_of_letters(tmp_path: Path) -> None:
-    for name, begins in (("a.ttf", b"\0\1\0\0"), ("b.otf", b"OTTO"), ("c.ttc", b"ttcf")):
-        (tmp_path / name).write_bytes(begins + b"more")
-        path = str(tmp_path / name)
-        assert Settings.read({"HUOMA_CAPTION_FONT": path}).caption_font == path
-    (tmp_path / "web.woff2").write_bytes(b"wOF2more")
-    for name, says in (("web.woff2", "is no font file"), ("absent.ttf", "No such file"), (".", "Is a directory")):
-        with pytest.raises(ValueError, match=f"HUOMA_CAPTION_FONT=.*{says}"):
-            Settings.read({"HUOMA_CAPTION_FONT": str(tmp_path / name)})
-
-
 def test_a_secret_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     made = settings.kept_secret()

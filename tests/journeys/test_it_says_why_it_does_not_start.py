@@ -173,3 +173,30 @@ def test_a_redis_that_is_away(start: Start, url: str, says: str) -> None:
 
 def test_a_postgresql_that_is_away(start: Start) -> None:
     assert "PostgreSQL cannot be reached" in start("migrate", database_url="postgresql+asyncpg://h@127.0.0.1:1/h")
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("absent.ttf", None, "cannot open resource"),
+        ("broken.ttf", b"\0\1\0\0 and nothing more", "cannot be used as a font"),
+        ("web.woff2", b"wOF2 and more", "cannot be used as a font"),
+    ],
+)
+def test_a_font_that_is_none(
+    start: Start, tmp_path: Path, command: str, name: str, data: bytes | None, says: str
+) -> None:
+    path = tmp_path / name
+    if data is not None:
+        path.write_bytes(data)
+    said = start(command, caption_font=str(path))
+    assert says in said
+    assert "HUOMA_CAPTION_FONT" in said
+
+
+@pytest.mark.parametrize("command", ["verify", "workspaces list"])
+def test_a_command_that_draws_nothing_needs_no_font(start: Start, command: str) -> None:
+    assert "PostgreSQL cannot be reached" in start(
+        command, caption_font="/absent.ttf", database_url="postgresql+asyncpg://h@127.0.0.1:1/h"
+    )
