@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Awaitable
 from functools import partial
 
@@ -24,6 +25,9 @@ AWAY_SECONDS = 1.0
 HANDS = 2
 # Entries from which on the work on a workspace may take long.
 LONG = 16 * ENTRIES
+# Work that fails after so long keeps no hand from the others again, until it goes well: it waits for a lock, or for a
+# server that is silent.
+SLOW_SECONDS = 0.5
 # How long is waited between two looks for what is not urgent and may take long.
 CHORES_SECONDS = 1.0
 
@@ -87,6 +91,8 @@ class Crew:
         self._hands = asyncio.Semaphore(HANDS)
         # At least one hand is left for those of which little waits.
         self._long = asyncio.Semaphore(HANDS - 1)
+        # A hand more, for those whose work has failed and took long to fail.
+        self._stuck = asyncio.Semaphore(1)
         self._more = asyncio.Event()
 
     async def begin(self) -> None:
@@ -118,21 +124,25 @@ class Crew:
 
     async def _work(self, workspace: WorkspaceId, *, long: bool) -> None:
         async with contextlib.AsyncExitStack() as hands:
-            if long:
-                await hands.enter_async_context(self._long)
-            await hands.enter_async_context(self._hands)
+            if self._rounds.slow(workspace):
+                await hands.enter_async_context(self._stuck)
+            else:
+                if long:
+                    await hands.enter_async_context(self._long)
+                await hands.enter_async_context(self._hands)
+            begun = time.monotonic()
             try:
                 await self._parts.reconciler.sweep(workspace)
                 if await self._parts.drain.once(workspace) >= ENTRIES:
                     self._more.set()
             except (CountersAway, StoreAway) as error:
-                if self._rounds.failed(workspace):
+                if self._rounds.failed(workspace, slow=time.monotonic() - begun >= SLOW_SECONDS):
                     which, why = type(error).__name__, starting.why(error)
                     telemetry.say(
                         "worker_waits_for_a_server", level=logging.WARNING, workspace=workspace, which=which, why=why
                     )
             except Exception as error:  # noqa: BLE001  # What ails one workspace must not keep the others' events waiting.
-                if self._rounds.failed(workspace):
+                if self._rounds.failed(workspace, slow=time.monotonic() - begun >= SLOW_SECONDS):
                     telemetry.say("workspace_left_out", level=logging.ERROR, workspace=workspace, error=error)
             else:
                 self._rounds.went_well(workspace)

@@ -14,7 +14,7 @@ from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
 from app.services.dead_letters import DeadLetters
 from app.store import erasures, partitions, records
-from app.store.database import Database, Writing
+from app.store.database import Database, Writing, bound_locks
 from app.store.snapshots import read_zone
 from app.telemetry import DRAINED, say
 
@@ -92,6 +92,9 @@ class Drain:
     async def _once(self, workspace: WorkspaceId, waiting: int, *, wait: bool) -> int:
         limit = self._limits.get(workspace, _NO_LIMIT)
         async with self._database.writing() as connection:
+            if not wait:
+                # A worker has other workspaces to record, and comes back to this one.
+                await bound_locks(connection)
             at = await records.lock_position(connection, workspace, wait=wait)
             if at is None:
                 return 0

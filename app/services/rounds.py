@@ -37,6 +37,7 @@ class _Failing:
     until: datetime
     pause: timedelta
     said: datetime
+    slow: bool
 
 
 class SlowRound:
@@ -146,15 +147,20 @@ class Rounds:
             del self._warm[workspace]
             self._due[workspace] = min(once_more, self._due.get(workspace, once_more))
 
-    def failed(self, workspace: WorkspaceId) -> bool:
-        """Leave a workspace alone for a while; tell whether that is to be logged."""
+    def failed(self, workspace: WorkspaceId, *, slow: bool = False) -> bool:
+        """Leave a workspace alone for a while; return whether that is to be logged. `slow` when the work took long."""
         now = self._clock()
         before = self._failing.get(workspace)
         pause = PAUSE if before is None else min(2 * before.pause, PAUSE_MAX)
         said = before is None or now - before.said >= SAID_EVERY
-        self._failing[workspace] = _Failing(now + pause, pause, now if said or before is None else before.said)
+        logged = now if said or before is None else before.said
+        self._failing[workspace] = _Failing(now + pause, pause, logged, slow or self.slow(workspace))
         self._warm[workspace] = now
         return said
+
+    def slow(self, workspace: WorkspaceId) -> bool:
+        """Return whether the work on a workspace fails, and has taken long to fail."""
+        return workspace in self._failing and self._failing[workspace].slow
 
     def went_well(self, workspace: WorkspaceId) -> None:
         """Note that the work on a workspace was done."""

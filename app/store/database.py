@@ -27,6 +27,8 @@ IDLE_SECONDS: Final = 10.0
 # Edits of one workspace that may wait for others of it, and for how long.
 EDITS_WAITING: Final = 100
 EDITS_WAIT_SECONDS: Final = 10.0
+# What need not be done now waits so long for a lock; another attempt follows.
+LOCK_SECONDS: Final = 2.0
 # Codes of one workspace, and of all, that may wait to be read; scans give up sooner.
 READS_WAITING: Final = 200
 READS_WAITING_ALL: Final = 2_000
@@ -177,6 +179,16 @@ async def now(connection: Reading) -> datetime:
     """Read the clock of PostgreSQL. Cost: one statement."""
     shown: datetime = (await connection.execute(sa.text("select clock_timestamp()"))).scalar_one()
     return shown
+
+
+async def bound_locks(tx: Writing) -> None:
+    """Let the statements of a transaction wait for locks for `LOCK_SECONDS` at most.
+
+    Raises: asyncpg.LockNotAvailableError, bare or inside a DBAPIError — from the statement that would wait longer.
+    Cost: one statement.
+    """
+    bound = sa.func.set_config("lock_timeout", _milliseconds(LOCK_SECONDS), True)
+    await tx.execute(sa.select(bound))
 
 
 def _too_many_edits() -> Refusal:
