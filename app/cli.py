@@ -324,7 +324,9 @@ def _rebuild(settings: Settings, options: argparse.Namespace) -> int:
                     _report(kept)
             if options.from_record and not options.workspace:
                 async for stray in parts.reconciler.verifier.strays():
-                    await rebuilds.forget(parts.redis, stray.workspace, stray.code)
+                    # Events of a lost workspace are no counters: they are kept for a newer dump.
+                    if stray.code:
+                        await rebuilds.forget(parts.redis, stray.workspace, stray.code)
         return done, failed
 
     with _servers(settings) as here:

@@ -2,12 +2,14 @@
 
 import sqlalchemy as sa
 
+from app.domain.code import WorkspaceId
 from app.store.database import Database
 from app.store.tables import (
     channels,
     code_totals,
     codes,
     events,
+    metadata,
     options,
     qr_revisions,
     rests,
@@ -15,6 +17,7 @@ from app.store.tables import (
     stat_hours,
     target_totals,
     targets,
+    workspaces,
 )
 
 
@@ -37,6 +40,18 @@ async def lose_code(database: Database, code: str) -> None:
         for table in (events, stat_hours, target_totals, code_totals, rests, targets, slugs, channels, options):
             await tx.execute(sa.delete(table).where(table.c.code_id == code))
         await tx.execute(sa.delete(codes).where(codes.c.id == code))
+
+
+async def lose_workspace(database: Database, workspace: WorkspaceId) -> None:
+    """Take a workspace and all that belongs to it out of the record."""
+    async with database.writing() as tx:
+        for table in reversed(metadata.sorted_tables):
+            if "workspace_id" in table.c:
+                await tx.execute(sa.delete(table).where(table.c.workspace_id == workspace))
+            elif table is qr_revisions:
+                gone = sa.select(targets.c.id).where(targets.c.workspace_id == workspace)
+                await tx.execute(sa.delete(table).where(table.c.target_id.in_(gone)))
+        await tx.execute(sa.delete(workspaces).where(workspaces.c.id == workspace))
 
 
 async def kept_target(database: Database, target: str) -> list[tuple[sa.Table, dict[str, object]]]:

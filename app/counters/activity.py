@@ -44,11 +44,37 @@ async def note(redis: Redis, workspaces: Collection[WorkspaceId]) -> None:
 
 async def noted(redis: Redis) -> set[WorkspaceId]:
     """Name the workspaces in which something happened lately. Raises: CountersAway."""
+    return await _members(redis, keys.ACTIVE)
+
+
+async def lacking(redis: Redis) -> set[WorkspaceId]:
+    """Name the workspaces that the record did not have. Raises: CountersAway."""
+    return await _members(redis, keys.LACKING)
+
+
+async def watched(redis: Redis) -> set[WorkspaceId]:
+    """Name the workspaces that are noted or lacking. Cost: one command. Raises: CountersAway."""
+    return await _members(redis, keys.ACTIVE, keys.LACKING)
+
+
+async def _members(redis: Redis, *sets: str) -> set[WorkspaceId]:
     with away():
         found: Any = await redis.execute_command(  # type: ignore[no-untyped-call]
-            "SMEMBERS", keys.ACTIVE, **{NEVER_DECODE: True}
+            "SUNION", *sets, **{NEVER_DECODE: True}
         )
     return {WorkspaceId(one.decode()) for one in found if _WORKSPACE.fullmatch(one)}
+
+
+async def note_lacking(redis: Redis, workspace: WorkspaceId) -> None:
+    """Note that the record does not have a workspace. Raises: CountersAway."""
+    with away():
+        await redis.sadd(keys.LACKING, workspace)
+
+
+async def note_found(redis: Redis, workspace: WorkspaceId) -> None:
+    """Note that the record has a workspace. Raises: CountersAway."""
+    with away():
+        await redis.srem(keys.LACKING, workspace)
 
 
 async def forget(redis: Redis, workspaces: Collection[WorkspaceId]) -> None:

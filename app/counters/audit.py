@@ -197,6 +197,21 @@ async def strays(redis: Redis) -> AsyncIterator[list[tuple[WorkspaceId, CodeId]]
             return
 
 
+async def streams(redis: Redis) -> AsyncIterator[set[WorkspaceId]]:
+    """Name the workspaces that have a stream in Redis, some at a time, perhaps more than once.
+
+    Cost, Raises: as `strays`.
+    """
+    cursor = 0
+    while True:
+        with away():
+            cursor, found = await redis.scan(cursor, match=keys.WORKSPACES, count=1_000, _type="stream")
+        read = [keys.STREAM.fullmatch(str(name)) for name in found]
+        yield {WorkspaceId(one[1]) for one in read if one}
+        if not cursor:
+            return
+
+
 def _events(rows: Sequence[Any]) -> list[Event]:
     return [event for name, fields in rows for event in unpack(packed(name, paired(fields)))]
 

@@ -24,10 +24,16 @@ SIEVE_DRAFT = "huoma:{slugs}:draft"
 
 # The set of workspaces in which something happened lately: a hint for workers, which look at these often.
 ACTIVE = "huoma:{active}:workspaces"
+# The set of workspaces that the record did not have when their events were to be recorded: a hint for those who watch
+# what stands aside, since nothing else names such a workspace.
+LACKING = "huoma:{active}:lacking"
 
 # Matches the meta of every code that is in Redis; `META` reads workspace and code out of one.
 METAS = "huoma:{*}:code:*:meta"
 META: Final = re.compile(r"huoma:\{(.+)\}:code:(.+):meta")
+# Matches what belongs to a workspace; `STREAM` reads the workspace out of the name of a stream.
+WORKSPACES = "huoma:{*}:*"
+STREAM: Final = re.compile(r"huoma:\{(.+)\}:(?:events|unreadable)")
 
 
 def events(workspace: WorkspaceId) -> str:

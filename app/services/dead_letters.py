@@ -5,13 +5,15 @@ Law: a line of an entry is in the stream, set aside or recorded; what is recorde
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from redis.asyncio import Redis
 
-from app.counters import stream, versions
+from app.counters import activity, stream, versions
 from app.counters.stream import Aside
 from app.domain.code import CodeId, WorkspaceId
+from app.domain.errors import CountersAway
 from app.domain.event import Packed, Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
@@ -22,6 +24,8 @@ from app.telemetry import DRAINED, say
 
 # Entries looked at together.
 _PAGE: Final = 256
+# Codes that a line of the log names.
+_NAMED: Final = 10
 
 
 class DeadLetters:
@@ -52,8 +56,47 @@ class DeadLetters:
             if lacking:
                 names += await stream.set_aside(self._redis, workspace, read.epoch, at.entry, list(lacking))
                 ghosts = sorted({code for lines in lacking.values() for code in lines.values()})
-                say("record_lacks_what_is_shown", level=logging.ERROR, workspace=workspace, codes=ghosts[:10])
+                say("record_lacks_what_is_shown", level=logging.ERROR, workspace=workspace, codes=ghosts[:_NAMED])
             at = records.Position(read.epoch, read.entries[-1].entry)
+
+    async def set_all_aside(self, workspace: WorkspaceId) -> int:
+        """Set aside whatever waits in a workspace that the record does not have; return how many entries that were.
+
+        The codes named there are marked: the next scan reads them anew, and they are over. The workspace is noted, so
+        that what stands aside is watched though no list of workspaces names it.
+        Cost: one round trip for each 256 entries, and as `versions.mark_all`.
+        Raises: CountersAway.
+        """
+        done, limit = 0, _PAGE
+        codes: set[CodeId] = set()
+        while True:
+            try:
+                read = await stream.read_after(self._redis, workspace, "", stream.START, limit)
+            except Unreadable:
+                if limit > 1:
+                    limit //= 2
+                    continue
+                names: list[str] = []
+            else:
+                if not read.entries:
+                    break
+                names = [one.entry for one in read.entries]
+                readable = dead_letters.readable(read.entries)
+                named = {code for one in readable for code, _ in dead_letters.named(one).values() if code}
+                await versions.mark_all(self._redis, workspace, sorted(named - codes))
+                codes |= named
+            # Without names, the first entry: it is no text.
+            done += len(await stream.set_aside(self._redis, workspace, "", stream.START, names))
+            limit = _PAGE
+        if done:
+            # A server without memory refuses the note; whatever comes next in the workspace makes it again.
+            with suppress(CountersAway):
+                await activity.note_lacking(self._redis, workspace)
+            say(
+                "record_lacks_a_workspace",
+                level=logging.ERROR, workspace=workspace, entries=done, codes=sorted(codes)[:_NAMED],
+            )  # fmt: skip
+        return done
 
     async def read_again(self, workspace: WorkspaceId, *, start: str = "-") -> int:
         """Record what was set aside and can be recorded now; answer with the entries of which nothing is left.

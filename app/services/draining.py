@@ -2,13 +2,15 @@
 
 import logging
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from redis.asyncio import Redis
 
-from app.counters import stream
+from app.counters import activity, stream
 from app.domain.code import WorkspaceId
+from app.domain.errors import CountersAway
 from app.domain.event import Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
@@ -73,7 +75,9 @@ class Drain:
 
         Cost: one Redis command when nothing waits. Memory for `ENTRIES`, and for the rows of totals and hours that a
         transaction moves.
-        Raises: StoreAway, CountersAway — nothing is lost, and what was recorded will not be recorded again.
+        What waits in a workspace that the record does not have is set aside.
+        Raises: StoreAway, CountersAway — nothing is lost, and what was recorded will not be recorded again;
+        WorkspaceLackingError — nothing could be set aside either.
         """
         while True:
             waiting = await stream.backlog(self._redis, workspace)
@@ -86,6 +90,11 @@ class Drain:
                 await partitions.make(self._database, missing.day)
             except records.DayDroppedError:
                 continue
+            except records.WorkspaceLackingError:
+                done = await self._dead_letters.set_all_aside(workspace)
+                if not done:
+                    raise
+                return done
             except _Stuck as stuck:
                 await self._narrow_down(workspace, waiting, stuck)
 
@@ -233,7 +242,14 @@ class Drain:
 
         Raises: StoreAway, CountersAway — what was recorded will not be recorded again.
         """
-        return await self._dead_letters.read_again(workspace)
+        try:
+            done = await self._dead_letters.read_again(workspace)
+        except records.WorkspaceLackingError:
+            return 0
+        # Listed again, it is watched without the note.
+        with suppress(CountersAway):
+            await activity.note_found(self._redis, workspace)
+        return done
 
     async def all_of(self, workspace: WorkspaceId) -> None:
         """Record everything that has happened so far."""

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Final
 
 from redis.asyncio import Redis
+from sqlalchemy.exc import NoResultFound
 
 from app.counters import audit
 from app.counters.claims import Block, settle
+from app.domain.cap_days import CapDays
 from app.domain.code import WorkspaceId
 from app.domain.pseudonym import Pseudonyms
 from app.domain.rotation import Terms
@@ -58,15 +60,23 @@ class Reconciler:
             late = await audit.late(self._redis, workspace, now_ms, _SWEEP)
             if not late:
                 break
-            async with self._database.reading() as connection:
-                days = await read_days(connection, workspace)
+            day, *further = await self._days(workspace, now)
             # No ask and no proposal: what is left of a settlement is that late holds come back.
             blocks = [Block(code, 0, 0, Terms(0), None, ()) for code in late]
-            day, *further = days.span(now)
             await settle(self._redis, workspace, now_ms, day, blocks, further)
             swept += len(late)
         RELEASED_SWEEPS.inc(swept)
         return swept
+
+    async def _days(self, workspace: WorkspaceId, now: datetime) -> tuple[int, ...]:
+        """Return the days whose adds a hold that ends may give back, today first."""
+        try:
+            async with self._database.reading() as connection:
+                return (await read_days(connection, workspace)).span(now)
+        except NoResultFound:
+            # The record lacks the workspace, and its zone. East of UTC, the day after may have begun.
+            today = CapDays("UTC").day(now)
+            return today, today + 1
 
     async def unsettled(self) -> list[WorkspaceId]:
         """Name the workspaces in which there is anything to sweep or to drain.

@@ -96,7 +96,7 @@ class Verifier:
     async def strays(self) -> AsyncIterator[Difference]:
         """Name what Redis counts and the record does not have at all: of lost codes, and of lost workspaces.
 
-        Cost: a walk over all keys of Redis.
+        Cost: two walks over all keys of Redis.
         """
         named: set[CodeId] = set()
         async for page in audit.strays(self._redis):
@@ -108,6 +108,25 @@ class Verifier:
                     yield Difference(
                         workspace, code, NO_TARGET, "counters of a code that the record does not have", 1, 0
                     )
+        async for difference in self._stray_streams():
+            yield difference
+
+    async def _stray_streams(self) -> AsyncIterator[Difference]:
+        """Name what waits or stands aside of workspaces that the record does not have."""
+        there = set(await self._drain.workspaces())
+        async for page in audit.streams(self._redis):
+            strange: list[WorkspaceId] = []
+            if page - there:
+                # One that was made since is there by now.
+                strange = sorted(page - there - set(await self._drain.workspaces()))
+            there |= page
+            for workspace, one in zip(strange, await stream.waiting(self._redis, strange), strict=True):
+                if one is not None and one.entries:
+                    what = "entries that wait in a workspace that the record does not have"
+                    yield Difference(workspace, NO_CODE, NO_TARGET, what, one.entries, 0)
+                if one is not None and one.unreadable:
+                    what = "entries set aside of a workspace that the record does not have"
+                    yield Difference(workspace, NO_CODE, NO_TARGET, what, one.unreadable, 0)
 
     async def _waiting(self, workspace: WorkspaceId) -> AsyncIterator[Difference]:
         try:
