@@ -83,7 +83,8 @@ class Tally:
     """Count up a run of events, from the lines that `Packed.lines` spells, in their order.
 
     Shapes: `moves` as `fold` tells them; `hours` by the start of the local hour, without `UNCOUNTED`, each
-    `code|kind|target|channel|account|client|detail` with how often it happened. Both hold once `close` was called.
+    `code|kind|target|channel|account|client|detail` with how often it happened; `named` has code and target, '' for
+    none, of what moved no target. All hold once `close` was called.
     Cost: a line that differs from one before in seat and visitor only costs little more than to split it.
     """
 
@@ -91,6 +92,7 @@ class Tally:
         self.moves = Moves({}, {}, {})
         self.hours: dict[datetime, dict[str, int]] = {}
         self.events = 0
+        self.named: set[tuple[CodeId, TargetId]] = set()
         self._time_zone = time_zone
         self._quarter = 0
         # Kind, code, client, target, account, day, channel and detail of lines, as many as there were of each.
@@ -139,6 +141,8 @@ class Tally:
                 if account and adds:
                     who = AccountId(account), int(day)
                     self.moves.adds[who] = self.moves.adds.get(who, 0) + adds * n
+            else:
+                self.named.add((CodeId(code), TargetId(target)))
         self._alike.clear()
 
     def _keep_or_rebase(self, kind: str, code: CodeId, place: str, number: int) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.event import Packed, Unreadable
 from app.domain.tally import Moves, Tally
+from app.store import ghosts
 from app.store.database import Database, Reading, Writing
 from app.store.tables import account_days, code_totals, codes, stream_positions, target_totals, targets, workspaces
 
@@ -156,13 +157,16 @@ async def settle(connection: Writing, workspace: WorkspaceId, tally: Tally, posi
     """Move totals and hours by what was counted, and store how far the record has come.
 
     Raises: Unreadable — an event is of a kind that nobody knows, or holds a number that has no room; LackingError.
-    Cost: one COPY and at most eight statements, whatever the number of events.
+    Cost: one COPY and at most nine statements, whatever the number of events.
     """
     driver = await _driver(connection)
     with _readable():
         tally.close()
         await _move_totals(driver, workspace, tally.moves)
         await _count_hours(driver, workspace, tally.hours)
+    lacking = await ghosts.first_lacking(driver, workspace, tally)
+    if lacking is not None:
+        raise LackingError(lacking)
     await connection.execute(
         sa.update(stream_positions)
         .where(stream_positions.c.workspace_id == workspace)

@@ -43,7 +43,7 @@ async def test_a_master_that_refuses_writes_stops_the_recording_of_its_own_works
     sick = masters[workspaces[0]]
     healthy = [one for one in workspaces if masters[one] is not sick]
     assert healthy
-    event: Any = {"now": int(datetime.now(UTC).timestamp() * 1000), "events": "p|code|wechat|0...0.0.v|"}
+    event: Any = {"now": int(datetime.now(UTC).timestamp() * 1000), "events": "p||wechat|0...0.0.v|"}
     try:
         for one in workspaces:
             await redis.set(keys.epoch(one), "life")

@@ -116,3 +116,11 @@ def test_a_kind_that_nobody_knows_is_refused() -> None:
     tally.add(5, Packed("7-1", 5, "q|d|wechat|1.t.a.2.3.v|").lines())
     with pytest.raises(ValueError, match="kind q"):
         tally.close()
+
+
+def test_what_moved_no_target_is_named_once() -> None:
+    tally = Tally("Asia/Shanghai")
+    moving = ["c|moved|wechat|5|t|||0|v|", "s|moved|wechat|5|t|||0|v|", "k|moved||1|t|||0||"]
+    tally.add(0, [*moving, *["r|came|wechat|5|u|||0|v|", "m|menu|wechat|0||||0|v|"] * 3])
+    tally.close()
+    assert tally.named == {("came", "u"), ("menu", "")}

@@ -40,7 +40,7 @@ def parts(process: Process, database: Database, redis: Redis, clock: Clock) -> P
 
 async def happens(redis: Redis, clock: Clock, workspace: WorkspaceId) -> None:
     """Write an event, and no note of it."""
-    line = "p|code|wechat|0...0.0.v|"
+    line = "p||wechat|0...0.0.v|"
     await redis.xadd(keys.events(workspace), {"now": int(clock().timestamp() * 1000), "events": line})
     await redis.set(keys.epoch(workspace), "life", nx=True)
 

@@ -47,7 +47,7 @@ async def totals(database: Database, made: Made) -> list[tuple[int, int, int]]:
 @pytest.fixture
 async def day(database: Database, stranger: Workspace) -> None:
     """Have a partition for the day, and a process that has seen it."""
-    teller = Teller(database, stranger.id, "code")
+    teller = Teller(database, stranger.id, "")
     for _ in range(2):
         await teller.tell(teller.event(EventKind.PREVIEW, START))
 
@@ -194,7 +194,7 @@ async def test_two_drains_that_meet_a_new_day_do_not_wait_for_each_other(
 
     async def happen(one: WorkspaceId, day: int) -> None:
         now = int(datetime(2031, 1, day, 12, tzinfo=UTC).timestamp() * 1000)
-        await redis.xadd(keys.events(one), {"now": now, "events": "p|code|wechat|0...0.0.v|"})
+        await redis.xadd(keys.events(one), {"now": now, "events": "p||wechat|0...0.0.v|"})
 
     for one, drain in drains.items():
         await redis.set(keys.epoch(one), "a life")

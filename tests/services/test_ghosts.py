@@ -11,13 +11,14 @@ from redis.asyncio import Redis
 from app import worker
 from app.counters import keys, stream
 from app.domain.code import CodeId
+from app.domain.workspace import Workspace
 from app.services import draining
 from app.store.database import Database
 from app.store.tables import events, stat_hours
 from tests.conftest import Clock
 from tests.ghosts import bring_back, kept_target, lose_code, lose_target
 from tests.running import group_payload
-from tests.scanning import Made, Make, Process, Seen
+from tests.scanning import Made, Make, Process, Seen, make
 from tests.services.test_draining import told, totals
 from tests.services.test_setting_aside import aside, write
 
@@ -210,3 +211,40 @@ async def test_many_entries_that_name_what_is_lost_cost_few_transactions(
     assert begun <= 3
     assert await totals(database, other) == [(0, 301, 0)]
     assert await aside(redis, made.workspace) == 300
+
+
+async def test_a_lost_target_is_shown_no_more_to_those_who_come_back(
+    process: Process, code: Make, api: httpx.AsyncClient, database: Database, redis: Redis
+) -> None:
+    made = await code(50)
+    target, phone = await add_first(api, made), process.phone()
+    assert (await phone.visit(made.slug)).target == target
+    await process.drain.all_of(made.workspace)
+    await lose_target(database, target)
+    assert (await phone.scan(made.slug)).target == target, "from memory"
+    await process.drain.all_of(made.workspace)
+    assert await aside(redis, made.workspace) == 1
+    assert (await phone.scan(made.slug)).target == made.targets[0]
+    await process.drain.all_of(made.workspace)
+    assert await told(database, made.workspace) == ["c"]
+
+
+@pytest.mark.parametrize("kind", ["menu", "disabled"])
+async def test_a_lost_code_that_gives_no_places_is_over(
+    process: Process, code: Make, api: httpx.AsyncClient, database: Database, redis: Redis, workspace: Workspace,
+    kind: str,
+) -> None:  # fmt: skip
+    made = other = await code(50)
+    if kind == "menu":
+        made = await make(api, workspace.id, kind="menu")
+        rows = {"options": [{"label": "A", "code_id": other.id}]}
+        (await api.put(f"/codes/{made.id}/options", json=rows)).raise_for_status()
+    else:
+        (await api.patch(f"/codes/{made.id}", json={"disabled": True})).raise_for_status()
+    before = (await process.phone().scan(made.slug)).outcome
+    await process.drain.all_of(workspace.id)
+    await lose_code(database, made.id)
+    assert (await process.phone().scan(made.slug)).outcome == before, "from memory"
+    await process.drain.all_of(workspace.id)
+    assert await aside(redis, workspace.id) == 1
+    assert (await process.phone().scan(made.slug)).outcome == "closed"
