@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from app import starting, telemetry
@@ -34,7 +34,8 @@ CHORES_SECONDS = 1.0
 
 async def run(parts: Parts, stop: asyncio.Event) -> None:
     """Work until `stop`; then record what has happened so far, and return."""
-    beside = [asyncio.create_task(_do_chores(parts, stop)), asyncio.create_task(_let_rest(parts, stop))]
+    beside = [asyncio.create_task(_read_again(parts, stop)), asyncio.create_task(_let_rest(parts, stop))]
+    beside += [asyncio.create_task(_keep_doing(chore, stop)) for chore in parts.chores]
     if parts.keeper is not None:
         beside.append(asyncio.create_task(parts.keeper.keep()))
     if parts.inspector is not None:
@@ -49,23 +50,17 @@ async def run(parts: Parts, stop: asyncio.Event) -> None:
         for workspace in await parts.reconciler.unsettled():
             # One that cannot be recorded now keeps no other from being.
             with contextlib.suppress(CountersAway, StoreAway):
-                await _guarded("workspace_left_out", parts.drain.all_of(workspace), workspace=workspace)
+                await _guarded("workspace_left_out", parts.drain.all_of(workspace, wait=False), workspace=workspace)
 
 
 async def _work(parts: Parts, stop: asyncio.Event) -> None:
-    looked, crew = False, Crew(parts)
+    crew = Crew(parts)
     try:
         while not stop.is_set():
             try:
                 if parts.keeper is not None and not parts.keeper.asked:
                     # A clock that is ahead would take back holds that are not late.
                     await parts.keeper.look()
-                if not looked:
-                    # Nobody's events wait for what could not be recorded before: where one server is away, others are
-                    # not.
-                    with contextlib.suppress(CountersAway, StoreAway):
-                        await reread(parts)
-                        looked = True
                 await crew.begin()
             except (CountersAway, StoreAway) as error:
                 telemetry.say(
@@ -175,19 +170,31 @@ async def _guarded(event: str, work: Awaitable[object], **said: object) -> None:
         telemetry.say(event, level=logging.ERROR, error=error, **said)
 
 
-async def _do_chores(parts: Parts, stop: asyncio.Event) -> None:
-    """Do beside the work what the work must not wait for, until cancelled: half of it may be done at any time."""
+async def _keep_doing(chore: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
+    """Do a chore again and again beside the work, until cancelled: half of it may be done at any time."""
     while not stop.is_set():
-        await chores(parts)
+        await _do(chore)
         await _sleep(stop, CHORES_SECONDS)
 
 
 async def chores(parts: Parts) -> None:
-    """Do each chore once, if there is anything to do."""
-    for chore in parts.chores:
-        # Who is away is told by the work beside this.
+    """Do each chore once, if there is anything to do; none waits for another."""
+    await asyncio.gather(*map(_do, parts.chores))
+
+
+async def _do(chore: Callable[[], Awaitable[object]]) -> None:
+    # What is away is named by the work beside this.
+    with contextlib.suppress(CountersAway, StoreAway):
+        await _guarded("chore_left_undone", chore())
+
+
+async def _read_again(parts: Parts, stop: asyncio.Event) -> None:
+    """Read once, beside the work, what was set aside before this worker started; later a chore does."""
+    while not stop.is_set():
         with contextlib.suppress(CountersAway, StoreAway):
-            await _guarded("chore_left_undone", chore())
+            await reread(parts)
+            return
+        await _sleep(stop, AWAY_SECONDS)
 
 
 async def reread(parts: Parts) -> None:

@@ -18,7 +18,7 @@ from app.domain.event import Packed, Unreadable
 from app.domain.pseudonym import Pseudonyms
 from app.domain.tally import Tally
 from app.store import dead_letters, erasures, partitions, records
-from app.store.database import Database, Writing
+from app.store.database import Database, Writing, bound_locks
 from app.store.snapshots import read_zone
 from app.telemetry import DRAINED, say
 
@@ -136,6 +136,8 @@ class DeadLetters:
             if not records.has_day(day):
                 await partitions.make(self._database, day)
         async with self._database.writing() as connection:
+            # What stands aside of other workspaces is read after this.
+            await bound_locks(connection)
             at = await records.lock_position(connection, workspace, wait=True)
             assert at is not None
             lacking = await dead_letters.lacking(connection, workspace, entries)

@@ -251,11 +251,11 @@ class Drain:
             await activity.note_found(self._redis, workspace)
         return done
 
-    async def all_of(self, workspace: WorkspaceId) -> None:
-        """Record everything that has happened so far."""
+    async def all_of(self, workspace: WorkspaceId, *, wait: bool = True) -> None:
+        """Record everything that has happened so far; without `wait` leave to another process what it records now."""
         waiting = await stream.backlog(self._redis, workspace)
         while waiting > 0:
-            done = await self.once(workspace, wait=True)
+            done = await self.once(workspace, wait=wait)
             if not done:
                 return
             waiting -= done

@@ -1,5 +1,7 @@
 """Erase a visitor (抹除访客): his id leaves the record and the counters; what was counted of him stays counted."""
 
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,7 +13,7 @@ from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
 from app.domain.pseudonym import Pseudonyms
 from app.store import erasures, partitions, records
-from app.store.database import Database
+from app.store.database import Database, bound_locks
 from app.telemetry import say
 
 # A cookie that was renewed at the last moment still names him, and some days for a clock that is wrong.
@@ -26,6 +28,8 @@ class Eraser:
         self._database = database
         self._redis = redis
         self._pseudonyms = pseudonyms
+        # Workspaces that have been named since their visitors could not be erased.
+        self._failing: set[WorkspaceId] = set()
 
     async def ask(self, workspace: WorkspaceId, visitor: str, now: datetime) -> None:
         """Have a visitor erased, by the id that he carries; one whom nobody knows is erased all the same.
@@ -47,20 +51,38 @@ class Eraser:
     async def some(self) -> int:
         """Take those who are to be erased out of the events that are there; answer with how many.
 
+        A workspace of which this fails, as when a lock is in the way, is named once and tried again with the next call.
         Cost: one query when there is nobody; else each day of events is read once for all of a workspace.
-        Raises: StoreAway — what was not done yet will be tried again.
+        Raises: StoreAway — PostgreSQL does not name whom to erase.
         """
+        done, failed = 0, set[WorkspaceId]()
+        while found := await self._open_ones(failed):
+            for workspace, wanted in found.items():
+                try:
+                    await self._erase(workspace, wanted)
+                except Exception as error:  # noqa: BLE001  # What ails one workspace must not keep the others' visitors named.
+                    failed.add(workspace)
+                    if workspace not in self._failing:
+                        self._failing.add(workspace)
+                        say("visitors_not_erased", level=logging.ERROR, workspace=workspace, error=error)
+                else:
+                    self._failing.discard(workspace)
+                    done += len(wanted)
+        return done
+
+    async def _open_ones(self, failed: Collection[WorkspaceId]) -> dict[WorkspaceId, dict[str, list[str]]]:
         async with self._database.reading() as connection:
-            found = await erasures.open_ones(connection, _TOGETHER)
-        for workspace, wanted in found.items():
-            async with self._database.writing() as tx:
-                # Who records now may have begun before he could know; who begins later knows.
-                await records.lock_position(tx, workspace, wait=True)
-            async with self._database.reading() as connection:
-                days = await partitions.days(connection)
-            names = sorted({name for these in wanted.values() for name in these})
-            for day in days:
-                await partitions.erase(self._database, day, workspace, names)
-            async with self._database.writing() as tx:
-                await erasures.settle(tx, workspace, list(wanted))
-        return sum(map(len, found.values()))
+            return await erasures.open_ones(connection, _TOGETHER, but=failed)
+
+    async def _erase(self, workspace: WorkspaceId, wanted: Mapping[str, Sequence[str]]) -> None:
+        async with self._database.writing() as tx:
+            await bound_locks(tx)
+            # A drain that runs now may have begun before it could know; one that begins later knows.
+            await records.lock_position(tx, workspace, wait=True)
+        async with self._database.reading() as connection:
+            days = await partitions.days(connection)
+        names = sorted({name for these in wanted.values() for name in these})
+        for day in days:
+            await partitions.erase(self._database, day, workspace, names)
+        async with self._database.writing() as tx:
+            await erasures.settle(tx, workspace, list(wanted))

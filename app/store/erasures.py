@@ -1,6 +1,6 @@
 """Keep whom the record must not name: his names until they are out, his tombstone for as long as he may come."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -24,11 +24,16 @@ async def tombstones(connection: Reading | Writing, workspace: WorkspaceId) -> f
     return frozenset(row[0] for row in rows)
 
 
-async def open_ones(connection: Reading, limit: int) -> dict[WorkspaceId, dict[str, list[str]]]:
-    """Read the names that are still to be taken out of events, by workspace and tombstone. Cost: one query."""
+async def open_ones(
+    connection: Reading, limit: int, *, but: Collection[WorkspaceId] = ()
+) -> dict[WorkspaceId, dict[str, list[str]]]:
+    """Read the names that are still to be taken out of events, by workspace and tombstone, `but` those of some.
+
+    Cost: one query.
+    """
     rows = await connection.execute(
         sa.select(erasures.c.workspace_id, erasures.c.tombstone, erasures.c.names)
-        .where(erasures.c.names.is_not(None))
+        .where(erasures.c.names.is_not(None), erasures.c.workspace_id.not_in(but))
         .limit(limit)
     )
     found: dict[WorkspaceId, dict[str, list[str]]] = {}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from app.domain.errors import StoreAway
 from app.domain.event import UNCOUNTED
 from app.store import records
-from app.store.database import Database, Reading, Writing
+from app.store.database import Database, Reading, Writing, bound_locks
 
 # A partition holds a day of everybody's events, and is read once.
 _SECONDS: Final = 600
@@ -97,6 +97,8 @@ async def erase(database: Database, day: date, workspace: str, names: list[str])
     """Take visitors' names out of a day of events; nothing when it was dropped. Raises: StoreAway."""
     async with database.writing() as tx:
         driver = await _begun(tx)
+        # A day is locked for long while it is being dropped.
+        await bound_locks(tx)
         if await driver.fetchval("select to_regclass($1)", name_of(day)):
             await driver.execute(
                 f"update {name_of(day)} set visitor = '' where workspace_id = $1 and visitor = any($2::text[])",  # noqa: S608

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,18 +13,21 @@ from app import worker
 from app.counters import keys
 from app.domain.code import WorkspaceId
 from app.domain.errors import CountersAway
+from app.domain.pseudonym import Pseudonyms
 from app.domain.workspace import Scope, Workspace
 from app.embedded import Servers
 from app.parts import Parts
 from app.qr.reader import Reader
+from app.services.erasing import Eraser
 from app.services.keeping_workspaces import create_workspace
 from app.services.recalling import Recaller
 from app.services.rounds import PAUSE_MAX
+from app.store import erasures, records
 from app.store.database import Database
 from app.store.tables import target_totals
 from app.web.api import ApiContext
 from tests.conftest import PUBLIC_URL, Clock, client, key_to
-from tests.scanning import Made, Process, make
+from tests.scanning import SECRET, Made, Process, make
 from tests.services.test_activity import happens
 from tests.services.test_draining import told
 
@@ -119,3 +123,70 @@ async def test_workspaces_that_take_long_to_fail_leave_the_hands_to_the_others(
     await crew.finish()
     for one in stuck:
         assert await told(patient, one) == ["p"]
+
+
+async def test_what_stands_aside_in_a_locked_workspace_keeps_no_other_from_being_recorded(
+    parts: Parts, patient: Database, process: Process, context: ApiContext, redis: Redis, clock: Clock
+) -> None:
+    """A worker starts meanwhile."""
+    locked, other = [await scanned(process, context, clock) for _ in range(2)]
+    aside: Any = {"now": int(clock().timestamp() * 1000), "events": f"p|{locked.id}|wechat|0...0.0.v|"}
+    await redis.xadd(keys.unreadable(locked.workspace), aside)
+    await process.phone().visit(other.slug)
+    stop = asyncio.Event()
+    async with patient.writing() as tx:
+        await records.lock_position(tx, locked.workspace, wait=True)
+        running = asyncio.create_task(worker.run(parts, stop))
+        async with asyncio.timeout(SOON):
+            while await redis.xlen(keys.events(other.workspace)):
+                await asyncio.sleep(0.05)
+    stop.set()
+    await running
+    await worker.reread(parts)
+    assert not await redis.xlen(keys.unreadable(locked.workspace)), "and it is read when the lock is gone"
+
+
+async def erased_in(database: Database, workspace: WorkspaceId) -> bool:
+    async with database.reading() as connection:
+        return workspace not in await erasures.open_ones(connection, 1_000)
+
+
+async def test_a_workspace_whose_visitors_cannot_be_erased_keeps_no_other_waiting(
+    patient: Database, redis: Redis, clock: Clock, workspace: Workspace, stranger: Workspace,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    # More of them than are looked at together.
+    monkeypatch.setattr("app.services.erasing._TOGETHER", 2)
+    eraser = Eraser(patient, redis, Pseudonyms(lambda: [SECRET]))
+    for one in (workspace, stranger):
+        for n in range(3):
+            await eraser.ask(one.id, f"visitor{n}", clock())
+    for locked, other in ((workspace, stranger), (stranger, workspace)):
+        async with patient.writing() as tx:
+            await records.lock_position(tx, locked.id, wait=True)
+            async with asyncio.timeout(SOON):
+                for _ in range(2):
+                    await eraser.some()
+            assert await erased_in(patient, other.id)
+        if locked is workspace:
+            assert not await erased_in(patient, locked.id)
+            said: list[Any] = [one for one in caplog.records if one.getMessage() == "visitors_not_erased"]
+            assert [one.fields["workspace"] for one in said] == [locked.id], "once"
+            await eraser.some()
+            assert await erased_in(patient, locked.id)
+
+
+async def test_a_chore_that_takes_long_keeps_no_other_waiting(parts: Parts) -> None:
+    done, forever, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        await forever.wait()
+
+    async def quick() -> None:
+        done.set()
+
+    running = asyncio.create_task(worker.run(replace(parts, chores=(slow, quick)), stop))
+    async with asyncio.timeout(SOON):
+        await done.wait()
+    stop.set()
+    await running
