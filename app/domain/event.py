@@ -113,11 +113,20 @@ class Packed:
             raise Unreadable(f"entry {self.entry} has {len(lines)} lines and {len(self.numbers)} numbers")
         return list(zip(self.numbers or range(len(lines)), lines, strict=True))
 
+    def apart(self) -> "list[Packed]":
+        """Take each line by itself, whatever the others hold. Raises: Unreadable — there are not as many numbers."""
+        lines = self.text.split("\n")
+        if self.numbers and len(self.numbers) != len(lines):
+            raise Unreadable(f"entry {self.entry} has {len(lines)} lines and {len(self.numbers)} numbers")
+        numbered = zip(self.numbers or range(len(lines)), lines, strict=True)
+        return [Packed(self.entry, self.at_ms, text, (n,)) for n, text in numbered]
+
     def only(self, numbers: Collection[int]) -> "Packed":
-        """Keep the lines that have some numbers, and their numbers. Raises: Unreadable."""
-        raw = self.text.split("\n")
-        kept = [(n, text) for (n, _), text in zip(self.numbered(), raw, strict=True) if n in numbers]
-        return Packed(self.entry, self.at_ms, "\n".join(text for _, text in kept), tuple(n for n, _ in kept))
+        """Keep the lines that have some numbers, and their numbers. Raises: as `apart`."""
+        kept = [line for line in self.apart() if line.numbers[0] in numbers]
+        return Packed(
+            self.entry, self.at_ms, "\n".join(one.text for one in kept), tuple(one.numbers[0] for one in kept)
+        )
 
 
 def _marks(text: str) -> bytes:

@@ -114,7 +114,9 @@ class DeadLetters:
             start = f"({page[-1].name}"
 
     async def _read_page(self, workspace: WorkspaceId, page: Sequence[Aside]) -> int:
-        readable = [one for one in page if one.packed is not None and dead_letters.readable([one.packed])]
+        readable = [
+            (one, part) for one in page if one.packed is not None for part in dead_letters.readable([one.packed])
+        ]
         try:
             return await self._record(workspace, readable)
         except (Unreadable, records.DayDroppedError, records.AlreadyRecorded):
@@ -127,9 +129,12 @@ class DeadLetters:
                     continue
             return done
 
-    async def _record(self, workspace: WorkspaceId, page: Sequence[Aside]) -> int:
-        """Record the lines that can be, then leave only the others aside. Raises: as `records.append`, `settle`."""
-        entries = [one.packed for one in page if one.packed is not None]
+    async def _record(self, workspace: WorkspaceId, page: Sequence[tuple[Aside, Packed]]) -> int:
+        """Record the lines that can be, then leave only the others aside.
+
+        Shapes: each entry with the part of it that is readable. Raises: as `records.append`, `settle`.
+        """
+        entries = [part for _, part in page]
         if not entries:
             return 0
         for day in sorted({records.instant_of(entry).date() for entry in entries}):
@@ -162,14 +167,17 @@ class DeadLetters:
         await dead_letters.retell(connection, workspace, parts)
         DRAINED.inc(tally.events)
 
-    async def _leave(self, workspace: WorkspaceId, page: Sequence[Aside], lacking: dict[str, dict[int, CodeId]]) -> int:
+    async def _leave(
+        self, workspace: WorkspaceId, page: Sequence[tuple[Aside, Packed]], lacking: dict[str, dict[int, CodeId]]
+    ) -> int:
         done = 0
-        for one in page:
+        for one, part in page:
             assert one.packed is not None
-            left = one.packed.only(lacking.get(one.packed.entry, {}))
+            recorded = {n for n, _ in part.numbered()} - lacking.get(part.entry, {}).keys()
+            left = one.packed.only({line.numbers[0] for line in one.packed.apart()} - recorded)
             if not left.numbers:
                 done += 1
                 await stream.drop_aside(self._redis, workspace, one.name)
-            elif len(left.numbers) < len(one.packed.numbered()):
+            elif recorded:
                 await stream.narrow_aside(self._redis, workspace, one.name, left)
         return done

@@ -208,7 +208,7 @@ class Drain:
     async def _narrow_down(self, workspace: WorkspaceId, waiting: int, stuck: _Stuck) -> None:
         """Set aside what names what the record lacks; else let the next transaction take half as much.
 
-        An entry that cannot be recorded by itself is set aside.
+        An entry that cannot be recorded by itself is set aside, and its lines that can be are recorded.
         Raises: Unreadable — there is nothing to set aside.
         """
         if isinstance(stuck.__cause__, records.LackingError) and await self._set_lacking_aside(workspace):
@@ -228,6 +228,8 @@ class Drain:
         if not names:
             raise stuck
         say("entry_set_aside", level=logging.ERROR, workspace=workspace, entry=names[0], why=str(stuck))
+        # Its other lines can be recorded.
+        await self._dead_letters.read_again(workspace, start=names[0])
 
     async def _first(self, workspace: WorkspaceId, at: records.Position) -> str | None:
         """Name what comes first after a position; None when it cannot be named."""

@@ -7,13 +7,15 @@ import sqlalchemy as sa
 
 from app.domain.code import CodeId, TargetId, WorkspaceId
 from app.domain.event import EventKind, Packed, Unreadable
+from app.domain.tally import Tally
 from app.store.database import Reading, Writing
 from app.store.records import instant_of
 from app.store.retellings import places
 from app.store.tables import codes, events, past_places, target_totals, targets
 
-# What a bigint holds.
+# What a bigint holds, and an integer.
 _NUMBER_MAX: Final = (1 << 63) - 1
+_SMALL_NUMBER_MAX: Final = (1 << 31) - 1
 
 
 def named(entry: Packed) -> dict[int, tuple[CodeId, TargetId]]:
@@ -26,17 +28,35 @@ def named(entry: Packed) -> dict[int, tuple[CodeId, TargetId]]:
 
 
 def readable(entries: Iterable[Packed]) -> list[Packed]:
-    """Leave entries out that do not hold events, or are of no time or name that the record can hold."""
+    """Keep of some entries the lines that hold an event which the record can hold.
+
+    An entry without one is left out, and so is one of a time or a name that the record cannot hold.
+    """
     found = []
     for entry in entries:
         try:
-            entry.numbered()
             instant_of(entry)
+            lines = entry.apart()
         except Unreadable:
             continue
-        if max(_place(entry.entry)) <= _NUMBER_MAX:
-            found.append(entry)
+        good = {line.numbers[0] for line in lines if _is_readable(line)}
+        if good and max(_place(entry.entry)) <= _NUMBER_MAX:
+            found.append(entry if len(good) == len(lines) else entry.only(good))
     return found
+
+
+def _is_readable(line: Packed) -> bool:
+    """Judge one line by itself: its fields, its kind, and that its numbers have room."""
+    try:
+        [(_, text)] = line.numbered()
+        tally = Tally("UTC")
+        tally.add(line.at_ms, [text])
+        tally.close()
+        number, _target, _account, day, channel = text.split("|")[3:8]
+        fits = abs(int(number)) <= _NUMBER_MAX and max(abs(int(day)), abs(int(channel))) <= _SMALL_NUMBER_MAX
+    except ValueError:
+        return False
+    return fits
 
 
 async def lacking(

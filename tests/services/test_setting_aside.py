@@ -282,3 +282,49 @@ async def test_readiness_and_metrics_tell_how_far_the_record_is_behind(
     assert (await client.get("/readyz")).json()["behind"]["unreadable"] == before, "asked again in a few seconds only"
     clock.forward(seconds=5)
     assert (await client.get("/readyz")).json()["behind"]["unreadable"] == before + 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["Y|{0}|wechat|0...0.0.v|", "c|{0}|wechat|7...0.0.v|one|field|more", "p|{0}|wechat|0...99999999999.0.v|"],
+    ids=["unknown_kind", "more_fields", "number_without_room"],
+)
+async def test_a_line_that_cannot_be_recorded_sets_no_other_line_aside(
+    process: Process, code: Make, redis: Redis, database: Database, odd: str
+) -> None:
+    made, other = await code(50), await code(50)
+    for one in (made, other):
+        await process.phone().scan(one.slug)
+    waiting: Any = await redis.xrange(keys.events(made.workspace))
+    await redis.xtrim(keys.events(made.workspace), maxlen=0)
+    lines = [fields["events"] for _, fields in waiting]
+    odd = odd.format(made.id)
+    await write(redis, made.workspace, "\n".join([lines[0], odd, lines[1]]))
+
+    await process.drain.all_of(made.workspace)
+
+    assert await told(database, made.workspace) == ["c", "c"]
+    kept: Any = await redis.xrange(keys.unreadable(made.workspace))
+    assert [(fields["lines"], fields["events"]) for _, fields in kept] == [("1", odd)]
+    assert await process.drain.reread(made.workspace) == 0
+    assert await told(database, made.workspace) == ["c", "c"]
+    found = [one.what for one in await process.reconciler.verify(made.workspace)]
+    assert found == ["entries that could not be recorded"]
+
+
+async def test_another_version_records_the_line_that_was_left_aside(
+    process: Process, code: Make, redis: Redis, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await code(50)
+    phone = process.phone()
+    await phone.visit(made.slug)
+    waiting: Any = await redis.xrange(keys.events(made.workspace))
+    await redis.xtrim(keys.events(made.workspace), maxlen=0)
+    await write(redis, made.workspace, "\n".join(fields["events"] for _, fields in waiting))
+    with monkeypatch.context() as patch:
+        patch.setattr(tally, "_KINDS", tally._KINDS - {"s"})
+        await process.drain.all_of(made.workspace)
+    assert await told(database, made.workspace) == ["c"]
+    assert await process.drain.reread(made.workspace) == 1
+    assert await told(database, made.workspace) == ["c", "s"]
+    assert await process.reconciler.verify(made.workspace) == []
