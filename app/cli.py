@@ -221,7 +221,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
 
 def _worker(settings: Settings, _: argparse.Namespace) -> int:
     settings = _needing_servers(settings)
-    asyncio.run(starting.check(settings))
+    asyncio.run(starting.check(settings, records=True))
     asyncio.run(worker.main(settings))
     return 0
 

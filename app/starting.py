@@ -3,7 +3,7 @@
 import logging
 
 from app.counters import refusals as counters
-from app.counters.server import away
+from app.counters.probing import probe
 from app.domain.errors import CountersAway, StoreAway
 from app.parts import build_parts
 from app.settings import Settings
@@ -16,14 +16,14 @@ class UnfitError(RuntimeError):
     """Refuse to start, in one sentence: waiting would mend nothing."""
 
 
-async def check(settings: Settings) -> None:
-    """Refuse servers that would stay unfit until an operator does something.
+async def check(settings: Settings, *, records: bool = False) -> None:
+    """Refuse servers that would stay unfit until an operator does something; `records` is for a worker.
 
     One that is merely away is waited for by the process itself, which says so: where many start together, as under an
     orchestrator, the order of starts is anybody's.
-    Raises: UnfitError — a password, a database, a permission or TLS is wrong; SchemaError — the database is not what
-    this version needs.
-    Cost: a round trip to Redis, two queries.
+    Raises: UnfitError — a password, a database, a permission or TLS is wrong, or PostgreSQL takes no writes;
+    SchemaError — the database is not what this version needs.
+    Cost: a round trip to Redis, up to four queries.
     """
     set_up_logging()
     parts = build_parts(settings)
@@ -31,13 +31,14 @@ async def check(settings: Settings) -> None:
         try:
             async with parts.database.reading() as connection:
                 await schema.insist(connection)
+                if said := await schema.unwritable(connection, records=records):
+                    raise UnfitError(said)
         except StoreAway as error:
             if store.lasting(error):
                 raise UnfitError(store.why(error)) from None
             say("waits_for_a_server", level=logging.WARNING, which="postgresql", why=why(error))
         try:
-            with away():
-                await parts.redis.ping()
+            await probe(parts.redis)
         except CountersAway as error:
             if counters.lasting(error):
                 raise UnfitError(counters.why(error)) from None

@@ -36,6 +36,11 @@ WORKSPACES = "huoma:{*}:*"
 STREAM: Final = re.compile(r"huoma:\{(.+)\}:(?:events|unreadable)")
 
 
+def probe(number: int) -> str:
+    """Name the key that is written and deleted at once to see whether Redis permits it; one number for each master."""
+    return f"huoma:{{probe-{number}}}:probe"
+
+
 def events(workspace: WorkspaceId) -> str:
     """Name the stream of what happened, in order; fields `now` (ms) and `events`, one a line."""
     return f"huoma:{{{workspace}}}:events"

@@ -56,7 +56,8 @@ MARK_ALL = Script("mark_all")
 READ_AFTER = Script("read_after")
 IN_FORCE = Script("in_force")
 GIVE_BACK = Script("give_back")
+PROBE = Script("probe")
 ALL = (
     CLAIM, PUBLISH, REBASE, FORGET, KEEP, SET_ASIDE, NARROW, AUDIT, AUDIT_ADDS, REBUILD, RESTORE_ADDS, PACK, REST, SIFT,
-    SIEVE, MARK, MARK_ALL, READ_AFTER, IN_FORCE, GIVE_BACK,
+    SIEVE, MARK, MARK_ALL, READ_AFTER, IN_FORCE, GIVE_BACK, PROBE,
 )  # fmt: skip

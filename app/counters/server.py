@@ -32,7 +32,11 @@ _AWAY_ERRORS: Final = (
     AskError, BusyLoadingError, ClusterDownError, NoPermissionError, OutOfMemoryError, ReadOnlyError, TryAgainError,
 )  # fmt: skip
 # redis-py takes some prefixes off, and Redis < 7 puts what a script met behind a dash.
-_AWAY: Final = re.compile(r"(?:^|: -)(?:MISCONF|OOM|MASTERDOWN|NOREPLICAS|LOADING|TRYAGAIN|READONLY|BUSY) ")
+_AWAY: Final = re.compile(
+    r"(?:^|: -)(?:MISCONF|OOM|MASTERDOWN|NOREPLICAS|LOADING|TRYAGAIN|READONLY|BUSY|NOPERM) "
+    # Redis < 7, of a command in a script.
+    r"|user executing the script can't"
+)
 
 
 def connect(url: str, *, connections: int, timeout_seconds: float, replicas: int = 0) -> Redis:

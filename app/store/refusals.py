@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 
+TAKES_NO_WRITES: Final = "PostgreSQL takes no writes here, as a standby does (name the primary in HUOMA_DATABASE_URL)"
 # By the beginning of SQLSTATE, the longest first. Source: PostgreSQL manual, appendix A, read 2026-11-25.
 _SAYS: Final = {
     "42501": "PostgreSQL forbids the database user what huoma does",
@@ -15,7 +16,7 @@ _SAYS: Final = {
     "3F": "The database lacks what this version of huoma needs (run `huoma migrate`)",
     "28": "PostgreSQL refuses the user or the password of HUOMA_DATABASE_URL",
     "3D": "PostgreSQL does not have the database of HUOMA_DATABASE_URL",
-    "25006": "PostgreSQL takes no writes here, as a standby does (name the primary in HUOMA_DATABASE_URL)",
+    "25006": TAKES_NO_WRITES,
 }
 # What waiting does not mend, and an operator must.
 REFUSED: Final = tuple(_SAYS)

@@ -1,4 +1,4 @@
-"""Say whether the code can use a database as it is: migrated far enough, not too far, and readable (库结构).
+"""Say whether the code can use a database as it is: migrated far enough, not too far, and permitted (库结构).
 
 Law: migrations only add, so that code runs on a database that is newer than it is. One that takes something away says
 in a comment on `alembic_version` which code it needs at least: `oldest code: 0007`.
@@ -12,6 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from app.store.database import Reading
+from app.store.refusals import TAKES_NO_WRITES
 from app.store.tables import metadata
 
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations" / "versions"
@@ -29,7 +30,17 @@ _LOOK: Final = sa.text("""
         array(select t || '.' || c from needed where not exists (
             select from pg_attribute where attrelid = id and attname = c and attnum > 0 and not attisdropped
         ) order by 1) as missing,
-        array(select distinct t from needed where not has_table_privilege(id, 'select') order by 1) as forbidden
+        array(select distinct t from needed where not (
+            has_table_privilege(id, 'select') and has_table_privilege(id, 'insert')
+            and has_table_privilege(id, 'update') and has_table_privilege(id, 'delete')
+        ) order by 1) as forbidden
+""")
+# A worker makes and drops days of events, and copies events into a table of its own first.
+_RIGHTS: Final = sa.text("""
+    select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as read_only,
+        pg_has_role(relowner, 'usage') and has_schema_privilege(relnamespace, 'create') as makes_days,
+        has_database_privilege(current_database(), 'temporary') as makes_temporary
+    from pg_class where oid = to_regclass('events')
 """)
 
 
@@ -71,6 +82,25 @@ async def problem(connection: Reading) -> str | None:
     return _by_revision(revision, found.comment or "") or _by_look(found.missing, found.forbidden)
 
 
+async def unwritable(connection: Reading, *, records: bool = False) -> str | None:
+    """Say in one sentence why nothing can be written; None when it can. `records` asks for what a worker does, too.
+
+    A standby that becomes the primary mends this by itself, so it is no `problem`. Cost: one query. Raises: StoreAway.
+    """
+    found = (await connection.execute(_RIGHTS)).one_or_none()
+    if found is None:
+        return None
+    if found.read_only:
+        return f"{TAKES_NO_WRITES}."
+    if records and not found.makes_days:
+        return (
+            "The database user of a worker must own the table events and may create tables beside it: let it migrate."
+        )
+    if records and not found.makes_temporary:
+        return "The database user of a worker must be granted TEMPORARY on the database."
+    return None
+
+
 async def insist(connection: Reading) -> None:
     """Refuse a database that the code cannot use. Raises: SchemaError, StoreAway."""
     if said := await problem(connection):
@@ -104,5 +134,8 @@ def _by_look(missing: Sequence[str], forbidden: Sequence[str]) -> str | None:
         named = ", ".join(missing[:_SHOWN]) + more
         return f"The database lacks {named}: restore it, or run `huoma migrate` on an empty one."
     if forbidden:
-        return f"The database user may not read {', '.join(forbidden[:_SHOWN])}: grant it the tables of huoma."
+        return (
+            f"The database user may not read and change {', '.join(forbidden[:_SHOWN])}: "
+            "grant it SELECT, INSERT, UPDATE and DELETE on the tables of huoma."
+        )
     return None

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from redis.asyncio import Redis
 
 from app.counters import refusals as counters
-from app.counters.server import away
+from app.counters.probing import probe
 from app.domain.errors import CountersAway, StoreAway
 from app.services.inspecting import Inspector
 from app.services.timekeeping import Timekeeper
@@ -49,9 +49,9 @@ class Readiness(BaseModel):
 class Readier:
     """Tell whether this process can serve scans, and will for a while.
 
-    Redis and PostgreSQL must have answered once, the database must be one that `store/schema.py` has no objection to,
-    and the process must not be about to stop. No server's absence takes it out of service after that: known codes are
-    scanned without PostgreSQL, and without Redis a page that retries by itself is better than none.
+    Redis and PostgreSQL must have answered once and taken a write, the database must be one that `store/schema.py` has
+    no objection to, and the process must not be about to stop. No server's absence takes it out of service after that:
+    known codes are scanned without PostgreSQL, and without Redis a page that retries by itself is better than none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Readier:
         self._schema: str | None = None
 
     async def ask(self) -> tuple[bool, Readiness]:
-        """Ask both servers. Cost: a round trip to Redis, two queries, and now and then what `Watcher.look` costs."""
+        """Ask both servers. Cost: a round trip to Redis, three queries, and now and then what `Watcher.look` costs."""
         unanswered = {"redis": await self._ask_redis(), "postgresql": await self._ask_database()}
         answers = {name: "up" if said is None else "away" for name, said in unanswered.items()}
         store_away = answers["postgresql"] == "away"
@@ -102,8 +102,7 @@ class Readier:
 
     async def _ask_redis(self) -> str | None:
         try:
-            with away():
-                await self._redis.ping()
+            await probe(self._redis)
         except CountersAway as error:
             return counters.why(error) or "Redis cannot be reached."
         return None
@@ -112,9 +111,9 @@ class Readier:
         try:
             async with self._database.reading() as connection:
                 self._schema = await schema.problem(connection)
+                return None if self._schema else await schema.unwritable(connection)
         except StoreAway as error:
             return store.why(error) or "PostgreSQL cannot be reached."
-        return None
 
 
 def _readier(request: Request) -> Readier:

@@ -18,6 +18,12 @@ from tests.running import server_folder
 
 Start = Callable[..., str]
 SECRET = "s3cr3t-of-the-servers"
+REFUSED_BY_REDIS = {
+    "noscript": ("~*", "&*", "+@all", "-@scripting"),
+    "wrongkeys": ("~other:*", "&*", "+@all"),
+    "reader": ("~*", "&*", "+@read", "+@connection", "+@scripting"),
+    "nostream": ("~*", "&*", "+@all", "-@stream"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,8 @@ def embedded() -> Iterator[EmbeddedServers]:
         asyncio.run(prepare(servers.servers.database_url))
         redis = Redis(unix_socket_path=str(servers.redis.sockets / "redis.sock"))
         redis.acl_setuser("guarded", enabled=True, passwords=[f"+{SECRET}"], keys=["~*"], categories=["+@all"])
+        for name, may in REFUSED_BY_REDIS.items():
+            redis.execute_command("ACL", "SETUSER", name, "on", "nopass", *may)  # type: ignore[no-untyped-call]
         redis.acl_setuser("weak", enabled=True, nopass=True, keys=["~*"], commands=["+get"])
         yield servers
 
@@ -132,6 +140,45 @@ def test_a_database_user_without_permissions(start: Start, embedded: EmbeddedSer
     )  # fmt: skip
     said = start(command, "closed", user=f"guarded:{SECRET}")
     assert "permission denied" in said
+
+
+@pytest.fixture(scope="module")
+def users(embedded: EmbeddedServers) -> None:
+    """Make users of the migrated database who may less than huoma needs."""
+    every = "on all tables in schema public"
+    sql(
+        embedded,
+        "create role standing login", "alter role standing set default_transaction_read_only = on",
+        f"grant select, insert, update, delete {every} to standing",
+        "create role selecting login", f"grant select {every} to selecting",
+        "create role web login", f"grant select, insert, update, delete {every} to web",
+        "create role keeper", f"grant select, insert, update, delete {every} to keeper",
+        "grant create on schema public to keeper", "alter table events owner to keeper",
+        "create role copying login in role keeper", "revoke temporary on database huoma from public",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize(
+    ("command", "user", "says"),
+    [
+        ("serve", "standing", "PostgreSQL takes no writes here"),
+        ("worker", "standing", "PostgreSQL takes no writes here"),
+        ("serve", "selecting", "may not read and change account_days, accounts,"),
+        ("worker", "selecting", "may not read and change account_days, accounts,"),
+        ("verify", "selecting", "may not read and change account_days, accounts,"),
+        ("worker", "web", "must own the table events"),
+        ("worker", "copying", "must be granted TEMPORARY"),
+    ],
+)
+def test_a_database_user_that_may_not_write(start: Start, command: str, user: str, says: str) -> None:
+    assert says in start(command, user=user)
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize("user", REFUSED_BY_REDIS)
+def test_a_redis_user_that_may_not_run_what_a_scan_runs(start: Start, command: str, user: str) -> None:
+    assert "Redis forbids its user what huoma does" in start(command, redis=f"?username={user}&password=any")
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])

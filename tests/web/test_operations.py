@@ -9,12 +9,13 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisClusterException
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.counters.server import away
+from app.counters.server import away, connect
 from app.domain.errors import CountersAway, StoreAway
 from app.embedded import Servers
 from app.services.watching import Watcher
 from app.store import migrate, schema
 from app.store.database import Database
+from app.web.api import ApiContext
 from app.web.operations import Readier
 from tests.conftest import Clock
 from tests.scanning import Make, Process
@@ -93,6 +94,73 @@ async def test_a_database_that_the_code_cannot_use_is_no_place_to_serve_from(
     assert "lacks codes.name" in str(await told("alter table codes rename column name to called"))
     assert await told("alter table codes rename column called to name") is None
     assert "has not been migrated" in str(await told("drop table alembic_version"))
+
+
+async def test_a_user_who_may_not_write_is_no_place_to_serve_from(
+    other: tuple[Database, Readier], redis: Redis, clock: Clock
+) -> None:
+    database, _ = other
+    url = database.engine.url
+    async with database.writing() as tx:
+        for statement in (
+            "create role standing login", "alter role standing set default_transaction_read_only = on",
+            "create role selecting login", "grant select on all tables in schema public to selecting",
+            "grant select, insert, update, delete on all tables in schema public to standing",
+        ):  # fmt: skip
+            await tx.execute(sa.text(statement))
+
+    async def told(user: str) -> tuple[bool, str, str]:
+        as_user = url.set(username=user).render_as_string(hide_password=False)
+        weak = Database(as_user, pool_size=2, connect_seconds=5, statement_seconds=20)
+        try:
+            ready, readiness = await Readier(weak, redis, Watcher(weak, redis, clock), lambda: False).ask()
+        finally:
+            await weak.close()
+        return ready, readiness.postgresql, str(readiness.reason)
+
+    try:
+        ready, state, reason = await told("standing")
+        assert (ready, state) == (False, "away")
+        assert "takes no writes" in reason
+        ready, state, reason = await told("selecting")
+        assert (ready, state) == (False, "up")
+        assert "may not read and change account_days" in reason
+    finally:
+        async with database.writing() as tx:
+            for user in ("standing", "selecting"):
+                await tx.execute(sa.text(f"drop owned by {user}"))
+                await tx.execute(sa.text(f"drop role {user}"))
+
+
+async def test_a_primary_that_becomes_a_standby_takes_no_process_out_of_service(
+    other: tuple[Database, Readier],
+) -> None:
+    database, readier = other
+    assert await readier.ask() == (True, ANY)
+    async with database.writing() as tx:
+        await tx.execute(sa.text("alter database spoilt set default_transaction_read_only = on"))
+    await database.engine.dispose()
+    ready, readiness = await readier.ask()
+    assert (ready, readiness.postgresql, readiness.reason) == (True, "away", None)
+
+
+async def test_a_redis_user_who_may_not_write_makes_neither_ready_nor_a_fault(
+    servers: Servers, database: Database, redis: Redis, context: ApiContext, code: Make, clock: Clock
+) -> None:
+    made = await code(5)
+    await redis.execute_command(  # type: ignore[no-untyped-call]
+        "ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@read", "+@connection", "+@scripting"
+    )
+    weak = connect(f"{servers.redis_url}?username=reader&password=any", connections=4, timeout_seconds=5)
+    try:
+        ready, readiness = await Readier(database, weak, Watcher(database, weak, clock), lambda: False).ask()
+        assert (ready, readiness.redis) == (False, "away")
+        assert "Redis forbids its user what huoma does" in str(readiness.reason)
+        seen = await Process.of(context, weak, clock).phone().scan(made.slug)
+        assert (seen.status, seen.outcome) == (503, "unavailable")
+    finally:
+        await weak.aclose()
+        await redis.execute_command("ACL", "DELUSER", "reader")  # type: ignore[no-untyped-call]
 
 
 async def test_the_newest_migration_is_named_by_its_file() -> None:
