@@ -74,9 +74,9 @@ class Settings:
         "Replicas that must have what was counted before a visitor is told; half of the time for a reply is waited.",
         (0, 100),
     )
-    # With fewer than four, edits and codes that are read may take all of them.
+    # With fewer than four, edits, codes that are read, and reports may take all of them.
     database_connections: int = _knob(
-        8, "PostgreSQL connections of one process; at most half of them wait in edits.", (4, 10_000)
+        10, "PostgreSQL connections of one process; edits, codes that are read and reports have shares.", (4, 10_000)
     )
     database_connect_seconds: float = _knob(
         2.0, "Time for a PostgreSQL connection before it counts as away.", (0.1, 60)

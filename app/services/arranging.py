@@ -35,7 +35,7 @@ class MenuEditor:
 
         Raises: Refusal `not_found`, `not_a_menu`; StoreAway.
         """
-        async with self._editing.database.reading() as connection:
+        async with self._editing.database.viewing(workspace) as connection:
             found = await codes.find(connection, workspace, menu)
             if found is None:
                 raise not_found()

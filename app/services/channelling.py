@@ -64,7 +64,7 @@ class ChannelKeeper:
 
         Raises: Refusal `not_found`; StoreAway.
         """
-        async with self._editing.database.reading() as connection:
+        async with self._editing.database.viewing(workspace) as connection:
             found = await codes.find(connection, workspace, code)
             if found is None:
                 raise not_found()

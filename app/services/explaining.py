@@ -62,10 +62,10 @@ class Explainer:
     ) -> Explanation:
         """Explain one code at `at`: places are those taken now, adds those of that local day.
 
-        Raises: Refusal `not_found`, `closed`, `unknown_channel`; StoreAway.
+        Raises: Refusal `not_found`, `closed`, `unknown_channel`, `too_many_reads`, `too_many_edits`; StoreAway.
         Cost: one reading of the code and of its counts.
         """
-        async with self._database.reading() as connection:
+        async with self._database.viewing(workspace) as connection:
             open_code(await codes.find(connection, workspace, code_id))
         async with self._database.editing(workspace) as tx:
             code = await read_code(tx, code_id)
@@ -107,7 +107,7 @@ class Explainer:
             counted = [await counts.adds(self._redis, code.workspace_id, day, list(code.accounts)) for day in span]
         except CountersAway:
             live = False
-        async with self._database.reading() as connection:
+        async with self._database.viewing(code.workspace_id) as connection:
             totals = await read_totals(connection, code.id)
             adds: Counter[AccountId] = Counter()
             for day, there in zip(span, counted, strict=True):

@@ -84,7 +84,7 @@ class AccountKeeper:
 
         Raises: Refusal `not_found`; StoreAway.
         """
-        async with self._editing.database.reading() as connection:
+        async with self._editing.database.viewing(workspace) as connection:
             record = _there(await accounts.find(connection, workspace, account))
             return (await self._views(connection, [record], now))[0]
 
@@ -92,7 +92,7 @@ class AccountKeeper:
         self, workspace: WorkspaceId, before: AccountId | None, size: int, now: datetime
     ) -> list[AccountView]:
         """Show some accounts, newest first. Raises: StoreAway."""
-        async with self._editing.database.reading() as connection:
+        async with self._editing.database.viewing(workspace) as connection:
             return await self._views(connection, await accounts.page(connection, workspace, before, size), now)
 
     async def change(

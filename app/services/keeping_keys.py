@@ -86,8 +86,8 @@ class KeyKeeper:
         return made
 
     async def page(self, workspace: WorkspaceId, before: KeyId | None, size: int) -> list[ApiKey]:
-        """List keys, newest first. Raises: StoreAway."""
-        async with self._database.reading() as connection:
+        """List keys, newest first. Raises: Refusal `too_many_reads`; StoreAway."""
+        async with self._database.viewing(workspace) as connection:
             return await keys.page(connection, workspace, before, size)
 
     async def revoke(self, workspace: WorkspaceId, key: KeyId, now: datetime) -> None:

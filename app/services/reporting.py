@@ -61,9 +61,9 @@ class Reporter:
         """Report on one code, a closed one too.
 
         Cost: three queries.
-        Raises: Refusal `not_found`, `bad_range`; StoreAway.
+        Raises: Refusal `not_found`, `bad_range`, `too_many_reads`; StoreAway.
         """
-        async with self._database.reading() as connection:
+        async with self._database.viewing(workspace) as connection:
             if await codes.find(connection, workspace, code) is None:
                 raise not_found()
             return await _report(connection, workspace, code, by, span, now)
@@ -72,9 +72,9 @@ class Reporter:
         """Report on all codes of a workspace together.
 
         Cost: two queries.
-        Raises: Refusal `bad_range`; StoreAway.
+        Raises: Refusal `bad_range`, `too_many_reads`; StoreAway.
         """
-        async with self._database.reading() as connection:
+        async with self._database.viewing(workspace) as connection:
             return await _report(connection, workspace, None, by, span, now)
 
 

@@ -72,7 +72,10 @@ class TargetView:
 
 
 class Viewer:
-    """Read codes, and targets with their counts."""
+    """Read codes, and targets with their counts.
+
+    Raises: Refusal `too_many_reads` — from all but `views`.
+    """
 
     def __init__(self, database: Database, redis: Redis) -> None:
         self._database = database
@@ -83,7 +86,7 @@ class Viewer:
 
         Raises: Refusal `not_found`; StoreAway.
         """
-        async with self._database.reading() as connection:
+        async with self._database.viewing(workspace) as connection:
             found = await codes.find(connection, workspace, code)
         if found is None:
             raise not_found()
@@ -93,7 +96,7 @@ class Viewer:
         self, workspace: WorkspaceId, before: CodeId | None, size: int, *, closed: bool
     ) -> list[CodeRecord]:
         """Show some codes, newest first: those open, or those closed. Raises: StoreAway."""
-        async with self._database.reading() as connection:
+        async with self._database.viewing(workspace) as connection:
             return await codes.page(connection, workspace, before, size, closed=closed)
 
     async def target(self, workspace: WorkspaceId, target: TargetId, now: datetime) -> TargetView:
@@ -101,7 +104,7 @@ class Viewer:
 
         Raises: Refusal `not_found`; StoreAway.
         """
-        async with self._database.reading() as connection:
+        async with self._database.viewing(workspace) as connection:
             record = await targets.find(connection, workspace, target)
             if record is None:
                 raise not_found()
@@ -121,7 +124,7 @@ class Viewer:
 
         Raises: Refusal `not_found`; StoreAway.
         """
-        async with self._database.reading() as connection:
+        async with self._database.viewing(workspace) as connection:
             if await codes.find(connection, workspace, code) is None:
                 raise not_found()
             records = await targets.page(connection, workspace, code, after, size, removed=removed)
@@ -129,6 +132,7 @@ class Viewer:
 
     async def views(self, records: Sequence[TargetRecord], now: datetime) -> list[TargetView]:
         """Add the counts to targets of one code. Raises: StoreAway."""
+        # What was just edited is never refused, and a few targets take no time.
         async with self._database.reading() as connection:
             return await self._views(connection, records, now)
 

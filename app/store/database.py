@@ -32,6 +32,9 @@ LOCK_SECONDS: Final = 2.0
 # Codes of one workspace, and of all, that may wait to be read; scans give up sooner.
 READS_WAITING: Final = 200
 READS_WAITING_ALL: Final = 2_000
+# Lists and reports of one workspace that may wait for others of it, and for how long: longer than one may take.
+VIEWS_WAITING: Final = 50
+VIEWS_WAIT_SECONDS: Final = 60.0
 
 
 class Database:
@@ -77,17 +80,22 @@ class Database:
         self._patience = Patience(connect_seconds)
         self._watchful = watchful
         self._looking = asyncio.Lock()
-        # An edit, and the reading of a code for its scans, may wait for the lock of a row with a connection in hand. Of
-        # eight connections four are for edits, three for codes that are read, and two of each for one workspace: so one
-        # is left for requests that wait for no lock.
-        each = max(1, pool_size // 4)
+        # An edit, and the reading of a code for its scans, may wait for the lock of a row with a connection in hand; a
+        # report may take as long as a statement may. Of ten connections four are for edits, three for codes that are
+        # read, two for what the API reads, and fewer of each for one workspace: so one is left for what takes no time,
+        # such as keys of the API and slugs.
+        edits, codes, views = (max(1, pool_size * share // 10) for share in (4, 3, 2))
         self._edits = Shares(
-            max(1, pool_size // 2), each, _too_many_edits,
+            edits, _less(edits, pool_size // 4), _too_many_edits,
             waiting_each=EDITS_WAITING, waiting_all=EDITS_WAITING * 8, seconds=EDITS_WAIT_SECONDS,
         )  # fmt: skip
         self.code_reads = Shares(
-            max(1, pool_size * 3 // 8), each, StoreAway, waiting_each=READS_WAITING, waiting_all=READS_WAITING_ALL
+            codes, _less(codes, pool_size // 4), StoreAway, waiting_each=READS_WAITING, waiting_all=READS_WAITING_ALL
         )
+        self._views = Shares(
+            views, _less(views, pool_size // 4), _too_many_reads,
+            waiting_each=VIEWS_WAITING, waiting_all=VIEWS_WAITING * 8, seconds=VIEWS_WAIT_SECONDS,
+        )  # fmt: skip
         # A restarted server costs nobody a failed request; no scan waits for this, since none asks PostgreSQL.
         sa.event.listen(self.engine.sync_engine, "checkout", self._check)
 
@@ -97,6 +105,15 @@ class Database:
         with _away():
             async with self._opened() as connection:
                 yield Reading(connection)
+
+    @asynccontextmanager
+    async def viewing(self, workspace: WorkspaceId) -> AsyncIterator[Reading]:
+        """Open a connection for a list or a report, when the workspace has a share left.
+
+        Raises: Refusal `too_many_reads`; as `reading`.
+        """
+        async with self._views.turn(workspace), self.reading() as connection:
+            yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Writing]:
@@ -193,6 +210,15 @@ async def bound_locks(tx: Writing) -> None:
 
 def _too_many_edits() -> Refusal:
     return Refusal("too_many_edits", "Other edits of this workspace take long; send yours again in a moment.")
+
+
+def _too_many_reads() -> Refusal:
+    return Refusal("too_many_reads", "Other reports of this workspace take long; ask again in a moment.")
+
+
+def _less(total: int, share: int) -> int:
+    """Return a share of one workspace that leaves something to the others."""
+    return max(1, min(share, total - 1))
 
 
 def _milliseconds(seconds: float) -> str:

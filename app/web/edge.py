@@ -93,6 +93,8 @@ STATUS: Final[Mapping[str, int]] = {
     "counters_away": 503,
     "store_away": 503,
     "too_many_edits": 503,
+    "too_many_prints": 503,
+    "too_many_reads": 503,
     "too_many_uploads": 503,
 }
 _BY_STATUS: Final = {

@@ -21,7 +21,16 @@ _MEDIA_TYPES: Final[dict[Format, str]] = {"png": "image/png", "svg": "image/svg+
 _PLAIN: Final = PrintStyle()
 # What some file system does not take in a name.
 _NOT_IN_NAMES: Final = frozenset('/\\:*?"<>|')
-_REFUSALS = ("not_found", "closed", "bad_style", "unreadable_style", "no_font", "invalid")
+_REFUSALS = (
+    "not_found",
+    "closed",
+    "bad_style",
+    "unreadable_style",
+    "no_font",
+    "invalid",
+    "too_many_prints",
+    "too_many_reads",
+)
 _SIZE = "Pixels of the width, 200 to 4096. A caption makes the print higher than wide."
 _BORDER = "Modules of quiet zone, 0 to 16; scanners want 4."
 _COLOUR = "#rrggbb, with or without the #."
