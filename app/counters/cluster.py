@@ -157,6 +157,11 @@ class Cluster(Redis):
             which += 1
         return (0 if which == len(masters) else int(inner) * _MASTERS_MAX + which), found
 
+    async def beyond(self, cursor: int) -> int:
+        """Return where `SCAN` goes on behind the master that a cursor stands at; 0 behind the last."""
+        which = cursor % _MASTERS_MAX + 1
+        return which if which < len(await self.masters()) else 0
+
     async def _learned(self) -> None:
         if not self._slots:
             await asyncio.shield(self._learn())

@@ -8,6 +8,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
 from app.counters import keys
+from app.counters.cluster import Cluster
 from app.counters.scripts import PACK, REST, Argument
 from app.counters.server import away
 from app.domain.code import CodeId, WorkspaceId
@@ -46,6 +47,14 @@ async def idle(redis: Redis, cursor: int, seconds: int, size: int) -> tuple[int,
                 pipe.object("IDLETIME", name)
             ages = await pipe.execute(raise_on_error=False)
     return int(cursor), [_code_of(str(name)) for name, age in zip(found, ages, strict=True) if _old(age, seconds)]
+
+
+async def beyond(redis: Redis, cursor: int) -> int:
+    """Return a cursor for `idle` that leaves out what is left of a server which is away. Raises: CountersAway."""
+    if not isinstance(redis, Cluster):
+        return cursor
+    with away():
+        return await redis.beyond(cursor)
 
 
 async def pack(redis: Redis, workspace: WorkspaceId, code: CodeId, token: str) -> Packed | None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from app.counters.sieve import Sifted
 from app.domain.code import Slug, fold_slug
-from app.domain.errors import StoreAway
+from app.domain.errors import CountersAway, StoreAway
 from app.services.sifting import Sifter
 from app.store.database import Database
 from app.store.snapshots import Printed, find_slug
@@ -107,20 +107,27 @@ class SlugFinder:
 
     async def _find(self, slug: Slug) -> Printed | None:
         # Asked before the record is: a slug made in between changes the mark.
-        sifted = await self._sift(slug)
+        try:
+            sifted = await self._sift(slug)
+        except CountersAway:
+            # In a cluster another master may serve the code of this slug. No mark says when another slug is made.
+            sifted = None
         unknown = self._unknown.get(slug)
-        if not sifted.may_be or (unknown and self._clock() < unknown.until and unknown.mark == sifted.mark):
+        if sifted and (not sifted.may_be or (unknown and self._remembers(unknown, sifted))):
             return None
         found = await self._look_up(slug)
-        if found is None:
+        if found is None and sifted:
             self._unknown[slug] = Unknown(sifted.mark, self._clock() + UNKNOWN_FOR)
             self._unknown.move_to_end(slug)
             if len(self._unknown) > UNKNOWN_MAX:
                 self._unknown.popitem(last=False)
-        elif found.slug != slug:
+        elif found and found.slug != slug:
             self._spelt.keep(slug, found)
             return None
         return found
+
+    def _remembers(self, unknown: Unknown, sifted: Sifted) -> bool:
+        return self._clock() < unknown.until and unknown.mark == sifted.mark
 
     async def _sift(self, slug: Slug) -> Sifted:
         """Ask the sieve about a slug as it was spelt, and as every spelling agrees, in one round trip."""

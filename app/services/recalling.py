@@ -121,8 +121,9 @@ class Recaller:
     async def slug(self, slug: Slug) -> Printed | None:
         """Tell what a slug stands for; None when it was never given.
 
-        Cost: nothing for a known slug; else one Redis round trip, shared; and one query when the sieve lets it pass.
-        Raises: StoreAway, CountersAway.
+        Cost: nothing for a known slug; else one Redis round trip, shared; and one query when the sieve lets it pass
+        or is away.
+        Raises: StoreAway.
         """
         return self._slugs.peek(slug) or await self._slugs.find(slug)
 

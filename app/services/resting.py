@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from app.counters import rests as counters
 from app.counters.rests import IdleUnknownError, Packed
 from app.domain.code import CodeId, WorkspaceId
+from app.domain.errors import CountersAway
 from app.store import rests
 from app.store.database import Database
 from app.telemetry import RESTED, say
@@ -38,12 +39,16 @@ class Rester:
         """Look at the next keys of Redis; answer with the codes that rest since.
 
         Cost: two Redis commands when none is idle, whatever the number of codes.
-        Raises: StoreAway, CountersAway — what was not done yet will be tried again.
+        Raises: StoreAway, CountersAway — what was not done yet will be tried again, after what other masters have.
         """
         if not self._after:
             return 0
         try:
             self._cursor, idle = await counters.idle(self._redis, self._cursor, self._after, KEYS)
+        except CountersAway:
+            # Codes on other masters must not be kept awake; those of this one come up again with the next walk.
+            self._cursor = await counters.beyond(self._redis, self._cursor)
+            raise
         except IdleUnknownError:
             say("no_code_rests_under_this_maxmemory_policy")
             self._after = 0
