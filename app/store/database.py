@@ -1,6 +1,7 @@
 """Open sessions on PostgreSQL: reading and writing told apart by type, an absent database from a refusing one."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -16,7 +17,8 @@ from app.domain.code import WorkspaceId
 from app.domain.errors import Refusal, StoreAway
 from app.sharing import Shares
 from app.store.patience import Patience
-from app.store.refusals import REFUSED
+from app.store.refusals import FAULTS, REFUSED, why
+from app.telemetry import say
 
 Reading = NewType("Reading", AsyncConnection)
 Writing = NewType("Writing", AsyncConnection)
@@ -201,7 +203,7 @@ async def now(connection: Reading) -> datetime:
 async def bound_locks(tx: Writing) -> None:
     """Let the statements of a transaction wait for locks for `LOCK_SECONDS` at most.
 
-    Raises: asyncpg.LockNotAvailableError, bare or inside a DBAPIError — from the statement that would wait longer.
+    Raises: what the opener turns into StoreAway — from the statement that would wait longer.
     Cost: one statement.
     """
     bound = sa.func.set_config("lock_timeout", _milliseconds(LOCK_SECONDS), True)
@@ -231,12 +233,17 @@ class _away:  # noqa: N801 - reads as a word where it is used
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None and _is_away(error):
+            if _state(error).startswith(FAULTS):
+                # It may last, and whoever asked is only told to try again.
+                say("postgresql_failed", level=logging.ERROR, why=why(error))
             raise StoreAway from error
 
 
-# Classes of SQLSTATE that speak of the server and not of the statement: connection, resources, shutting down or
-# starting up, and a transaction that was idle for too long. Source: PostgreSQL manual, appendix A, read 2026-11-21.
-_AWAY_CLASSES: Final = ("08", "53", "57P", "25P03")
+# Classes of SQLSTATE that speak of the server, or of what others do there, and not of the statement: connection,
+# resources, shutting down or starting up, a transaction that was idle for too long, a lock that another keeps, a
+# deadlock or a serialization failure, a statement that an operator or a bound has cancelled, and faults of the system
+# or of PostgreSQL itself. Source: PostgreSQL manual, appendix A, read 2026-11-25.
+_AWAY_CLASSES: Final = ("08", "53", "57P", "25P03", "55P03", "40", "57014", *FAULTS)
 
 
 def _is_away(error: BaseException) -> bool:
@@ -251,5 +258,10 @@ def _is_away(error: BaseException) -> bool:
         # The second once a connection after a migration: asked again, the statement is prepared anew.
         if isinstance(error.__cause__, asyncpg.InternalClientError | asyncpg.InvalidCachedStatementError):
             return True
-    state = getattr(error, "sqlstate", None)
-    return isinstance(state, str) and state.startswith((*_AWAY_CLASSES, *REFUSED))
+    return _state(error).startswith((*_AWAY_CLASSES, *REFUSED))
+
+
+def _state(error: BaseException) -> str:
+    """Read the SQLSTATE of an error, bare or as SQLAlchemy wraps it; '' when it has none."""
+    bare = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(bare, "sqlstate", None) or "")

@@ -58,8 +58,6 @@ async def make(database: Database, day: date) -> None:
     except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError):
         # Another process made it a moment ago: PostgreSQL may still remember, in this transaction, that there was none.
         return
-    except asyncpg.LockNotAvailableError as error:
-        raise StoreAway from error
 
 
 async def make_ahead(database: Database, days_ahead: int) -> int:
@@ -86,8 +84,10 @@ async def drop(database: Database, day: date) -> bool:
     try:
         async with database.writing() as tx:
             done = await _drop(tx, name_of(day))
-    except asyncpg.LockNotAvailableError:
-        return False
+    except StoreAway as error:
+        if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+            return False
+        raise
     if done:
         records.dropped(day)
     return done

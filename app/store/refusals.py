@@ -18,6 +18,8 @@ _SAYS: Final = {
     "3D": "PostgreSQL does not have the database of HUOMA_DATABASE_URL",
     "25006": TAKES_NO_WRITES,
 }
+# Faults of PostgreSQL's machine or of its files, and of PostgreSQL itself.
+FAULTS: Final = ("58", "XX")
 # What waiting does not mend, and an operator must.
 REFUSED: Final = tuple(_SAYS)
 _TLS: Final = "PostgreSQL and HUOMA_DATABASE_URL do not agree on TLS"

@@ -22,7 +22,7 @@ async def make(tx: Writing) -> None:
 async def made(tx: Writing) -> None:
     """Wait until every slug that is being made is, or never will be; others wait meanwhile.
 
-    Raises: StoreAway; DBAPIError — somebody takes more than two seconds to make one.
+    Raises: StoreAway — also when one takes more than two seconds to be made.
     """
     await tx.execute(sa.text("set local lock_timeout = '2s'"))
     await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
