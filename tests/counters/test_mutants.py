@@ -1,7 +1,12 @@
 """Break `claim.lua` and its sisters on purpose, one small change at a time: the machine must notice every one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from hypothesis.stateful import run_state_machine_as_test
 
 from app.counters import claims, counts, scripts
@@ -111,16 +116,45 @@ REBASE_MUTANTS = [
     ("a head count is forgotten", ", ARGV[3] .. ':members', ARGV[4])", ")"),
     ("a head count is not told", "redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[2], 'seq', 1), ARGV[3])", ""),
 ]  # fmt: skip
-# Where the rarest stories begin: found by trying, so that a run takes seconds. Any other seed finds them, later.
+# Where the rarest stories begin: found by trying, so that a run takes seconds. Any other seed finds them, later. A new
+# rule of the machine, or another version of Hypothesis, begins other stories.
 LUCKY = {
-    "a late hold stays": 3,
+    "a late hold is not removed": 1,
+    "a late hold is still called held": 1,
+    "a late hold keeps its add": 1,
+    "a late hold keeps its place": 1,
+    "a late hold stays": 6,
     "a proven return is doubted": 1,
-    "a release is forgotten after midnight": 1,
+    "a re-opening has no number": 1,
+    "a re-opening is not told": 1,
+    "a release is forgotten after midnight": 11,
+    "a return forgets holds": 2,
     "a return needs nothing": 1,
+    "a share is that of all networks": 1,
+    "adds given back never expire": 1,
+    "an add given back is not kept in mind": 1,
+    "an add given back is not marked": 1,
+    "an add goes back to the wrong day": 5,
+    "balance takes the last of equals": 2,
+    "full is told for the wrong reason": 2,
+    "full is told in spite of adds given back": 2,
+    "full is told in spite of news": 1,
+    "limited is told in spite of news": 8,
+    "limited is told though more could be offered": 1,
     "new seats are not counted": 1,
-    "the fuller of two reasons is told": 7,
-    "too many are told": 8,
+    "new seats of one call are not counted": 1,
+    "one network takes one more than its share": 1,
+    "random forgets weights": 2,
+    "random stops one late": 2,
+    "the bound of a minute is looked at last": 39,
+    "the fuller of two reasons is told": 26,
+    "too few are told": 5,
+    "too many are told": 7,
+    "who has had a share of all is told full": 1,
+    "who was given an add back is not told": 5,
 }
+
+_NO_CONSTANTS = Constants()
 
 
 def test_every_mutant_changes_the_script() -> None:
@@ -160,7 +194,7 @@ def mutant(script: scripts.Script, old: str, new: str) -> scripts.Script:
 def must_fail(machine: type[Machine], lucky: int | None = None) -> None:
     if lucky is not None:
         seed(lucky)(machine)
-    with pytest.raises(Exception, match=r".") as failure:
+    with always_alike(), pytest.raises(Exception, match=r".") as failure:
         run_state_machine_as_test(
             machine,
             settings=settings(
@@ -174,3 +208,16 @@ def must_fail(machine: type[Machine], lucky: int | None = None) -> None:
             ),
         )
     assert not isinstance(failure.value, ConnectionError)
+
+
+@contextmanager
+def always_alike() -> Iterator[None]:
+    """Let a seed begin the same story in every run.
+
+    Hypothesis mixes in constants from the source of every module that happens to be imported.
+    """
+    providers.CONSTANTS_CACHE.cache.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(providers, "_get_local_constants", lambda: _NO_CONSTANTS)
+        yield
+    providers.CONSTANTS_CACHE.cache.clear()
