@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from app.domain.code import CodeId, WorkspaceId
+from app.domain.code import CodeId, Slug, WorkspaceId
 
 # The field of `adds` that counts what was given back; no account is called so.
 FREED = ":freed"
@@ -21,6 +21,9 @@ SIEVE_HEAD = "huoma:{slugs}:head"
 SIEVE = "huoma:{slugs}:sieve"
 # The sieve that is being made; kept a minute without news.
 SIEVE_DRAFT = "huoma:{slugs}:draft"
+
+# How long the owner of a new slug is kept. A failover loses the last commits, and a restored dump is younger.
+SLUG_OWNED_SECONDS: Final = 30 * 86_400
 
 # The set of workspaces in which something happened lately: a hint for workers, which look at these often.
 ACTIVE = "huoma:{active}:workspaces"
@@ -39,6 +42,14 @@ STREAM: Final = re.compile(r"huoma:\{(.+)\}:(?:events|unreadable)")
 def probe(number: int) -> str:
     """Name the key that is written and deleted at once to see whether Redis permits it; one number for each master."""
     return f"huoma:{{probe-{number}}}:probe"
+
+
+def slug_owner(slug: Slug) -> str:
+    """Name the string of a workspace and a code, a blank between: for which a slug was made, in whatever case.
+
+    Kept 30 days.
+    """
+    return f"huoma:{{slugs}}:owner:{slug.lower()}"
 
 
 def events(workspace: WorkspaceId) -> str:

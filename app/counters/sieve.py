@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from app.counters import keys
 from app.counters.scripts import SIEVE, SIFT, Argument
 from app.counters.server import away
-from app.domain.code import Slug
+from app.domain.code import CodeId, Slug, WorkspaceId
 from app.domain.sieve import mesh, overfull
 
 _KEYS = (keys.SIEVE_HEAD, keys.SIEVE, keys.SIEVE_DRAFT)
@@ -75,6 +75,25 @@ async def announce(redis: Redis) -> None:
     """Make processes that remember a slug as unknown ask again. Raises: CountersAway."""
     with away():
         await redis.hincrby(keys.SIEVE_HEAD, "made", 1)
+
+
+async def owner(redis: Redis, slug: Slug) -> tuple[WorkspaceId, CodeId] | None:
+    """Return the code for which a slug was last made; None when that is long ago, or was not noted.
+
+    Cost: one command. Raises: CountersAway.
+    """
+    with away():
+        noted = await redis.get(keys.slug_owner(slug))
+    if noted is None:
+        return None
+    workspace, _, code = str(noted).partition(" ")
+    return WorkspaceId(workspace), CodeId(code)
+
+
+async def own(redis: Redis, slug: Slug, workspace: WorkspaceId, code: CodeId) -> None:
+    """Note for which code a slug is made. Cost: one command. Raises: CountersAway."""
+    with away():
+        await redis.set(keys.slug_owner(slug), f"{workspace} {code}", ex=keys.SLUG_OWNED_SECONDS)
 
 
 async def forget(redis: Redis) -> None:

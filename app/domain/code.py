@@ -177,6 +177,8 @@ class Channel:
     number: int
     name: str
     state: str | None = None
+    # Says nothing of the place: a process compares it with what it remembers of a slug.
+    slug: Slug = field(default=Slug(""), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

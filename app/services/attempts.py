@@ -10,12 +10,14 @@ from app.domain.access import Declined, decline
 from app.domain.code import Code, CodeId, Slug, TargetId
 from app.domain.outcome import Visit
 from app.domain.seat import Claimed
+from app.store.snapshots import Printed
 
 
 class Way(NamedTuple):
     """Say by which slug and channel a visitor came to a code, and which codes he has entered, this one last.
 
-    Shapes: `final` when he can be sent nowhere else, since what he asks for is a picture on a page of this code.
+    Shapes: `final` when he can be sent nowhere else, since what he asks for is a picture on a page of this code;
+    `printed` is what this process remembers of the slug, None on the way from another code.
     """
 
     visit: Visit
@@ -23,6 +25,11 @@ class Way(NamedTuple):
     channel: int
     passed: tuple[CodeId, ...] = ()
     final: bool = False
+    printed: Printed | None = None
+
+
+class Moved(Exception):  # noqa: N818  # The slug is looked up once more, and no caller outside receives it.
+    """Leave a scan of a code that the slug no longer stands for: it is over, or the record never had it."""
 
 
 @dataclass(slots=True)

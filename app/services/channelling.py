@@ -54,7 +54,7 @@ class ChannelKeeper:
             channel = ChannelRecord(code, workspace, number, draft.name, draft.state, slug, now)
             channel = await _insert(edit, channel, drawn=draft.slug is None)
             await once.keep(edit.tx, channel)
-            await self._editing.print_slug(edit.tx, channel.slug)
+            await self._editing.print_slug(edit.tx, channel.slug, workspace, code)
         if draft.slug is not None:
             await self._editing.announce_slug()
         return channel

@@ -108,9 +108,19 @@ class Editing:
         """Put a new code in force."""
         await self._try(self._publisher.introduce, code)
 
-    async def print_slug(self, tx: Writing, slug: Slug) -> None:
-        """Let scans know a slug, before the transaction that makes it ends. Raises: as `sifting.print_slug`."""
+    async def print_slug(self, tx: Writing, slug: Slug, workspace: WorkspaceId, code: CodeId) -> None:
+        """Let scans know a slug, once it is written and before its transaction ends.
+
+        PostgreSQL may have lost another code of this slug, which processes still remember. They read that code anew
+        before they answer another scan of the slug.
+        Raises: as `sifting.print_slug`.
+        """
         await sifting.print_slug(tx, self.redis, slug)
+        former = await sieve.owner(self.redis, slug)
+        if former is not None:
+            await versions.mark_all(self.redis, former[0], former[1:])
+        # Noted last: until the former code is marked, it must be found by the next attempt.
+        await sieve.own(self.redis, slug, workspace, code)
 
     async def announce_slug(self) -> None:
         """Make processes that remember a chosen slug as unknown ask again."""

@@ -16,8 +16,8 @@ from app.services.sifting import Sifter
 from app.store.database import Database
 from app.store.snapshots import Printed, find_slug
 
-UNKNOWN_FOR: Final = timedelta(seconds=60)
-UNKNOWN_MAX: Final = 10_000
+LOOKED_UP_FOR: Final = timedelta(seconds=60)
+LOOKED_UP_MAX: Final = 10_000
 # Slugs that the record is asked for at once, and that may wait to be: with no sieve, everything that is tried out.
 LOOKUPS: Final = 2
 LOOKUPS_WAITING: Final = 1_000
@@ -70,16 +70,21 @@ class Memory(Generic[K, V]):
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
+    def drop(self, key: K) -> None:
+        """Forget something, if it is kept."""
+        self._kept.pop(key, None)
+
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """Remember that a slug which passes the sieve stood for nothing under a mark of it.
+class LookedUp:
+    """Remember what the record said of a slug that passes the sieve, under a mark of it; `found` None for nothing.
 
-    Units: believed before `until` (aware UTC) only: Redis may have been away when a slug was to be announced.
+    Units: trusted before `until` (aware UTC) only: Redis may have been away when a slug was to be announced.
     """
 
     mark: str
     until: datetime
+    found: Printed | None
 
 
 class SlugFinder:
@@ -92,7 +97,7 @@ class SlugFinder:
         # Slugs as people spell them, apart from the others: there are many spellings of each.
         self._spelt: Memory[Slug, Printed | None] = Memory(SPELLINGS_MAX, self._find)
         # Apart from the others, so that no number of made-up slugs can push a real one out.
-        self._unknown: OrderedDict[Slug, Unknown] = OrderedDict()
+        self._looked_up: OrderedDict[Slug, LookedUp] = OrderedDict()
         self._sifter = Sifter(redis)
         self._lookups = asyncio.Semaphore(LOOKUPS)
         self._looking = 0
@@ -102,7 +107,7 @@ class SlugFinder:
         return self._exact.peek(slug) or self._spelt.peek(slug)
 
     async def find(self, slug: Slug) -> Printed | None:
-        """Find a slug; None when it was never given. Cost, Raises: as `Recaller.slug`."""
+        """Find a slug, also one that is known; None when the record has none. Cost, Raises: as `Recaller.slug`."""
         return await self._exact.fetch(slug) or self._spelt.peek(slug)
 
     async def _find(self, slug: Slug) -> Printed | None:
@@ -112,22 +117,29 @@ class SlugFinder:
         except CountersAway:
             # In a cluster another master may serve the code of this slug. No mark says when another slug is made.
             sifted = None
-        unknown = self._unknown.get(slug)
-        if sifted and (not sifted.may_be or (unknown and self._remembers(unknown, sifted))):
-            return None
-        found = await self._look_up(slug)
-        if found is None and sifted:
-            self._unknown[slug] = Unknown(sifted.mark, self._clock() + UNKNOWN_FOR)
-            self._unknown.move_to_end(slug)
-            if len(self._unknown) > UNKNOWN_MAX:
-                self._unknown.popitem(last=False)
-        elif found and found.slug != slug:
-            self._spelt.keep(slug, found)
-            return None
-        return found
+        found = None
+        if sifted is None or sifted.may_be:
+            found = await self._recorded(slug, sifted.mark if sifted else None)
+        if found is None or found.slug == slug:
+            # What other spellings were read as may be over: the record has just said so, or has this one.
+            self._spelt.drop(slug)
+            return found
+        self._exact.drop(slug)
+        self._spelt.keep(slug, found)
+        return None
 
-    def _remembers(self, unknown: Unknown, sifted: Sifted) -> bool:
-        return self._clock() < unknown.until and unknown.mark == sifted.mark
+    async def _recorded(self, slug: Slug, mark: str | None) -> Printed | None:
+        """Return what the record says of a slug, or has said under the same mark; without one, it is asked."""
+        kept = self._looked_up.get(slug)
+        if kept and self._clock() < kept.until and kept.mark == mark:
+            return kept.found
+        found = await self._look_up(slug)
+        if mark is not None:
+            self._looked_up[slug] = LookedUp(mark, self._clock() + LOOKED_UP_FOR, found)
+            self._looked_up.move_to_end(slug)
+            if len(self._looked_up) > LOOKED_UP_MAX:
+                self._looked_up.popitem(last=False)
+        return found
 
     async def _sift(self, slug: Slug) -> Sifted:
         """Ask the sieve about a slug as it was spelt, and as every spelling agrees, in one round trip."""

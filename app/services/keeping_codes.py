@@ -110,7 +110,7 @@ class CodeEditor:
                     raise _SlugTaken
                 await check_fallback(tx, code)
                 await once.keep(tx, code)
-                await self._editing.print_slug(tx, code.slug)
+                await self._editing.print_slug(tx, code.slug, code.workspace_id, code.id)
             return True
         return False
 

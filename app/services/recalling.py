@@ -42,6 +42,10 @@ _STALE: Final = Verdict.STALE
 PATIENCE_SECONDS: Final = 5.0
 
 
+class CodeGone(Exception):  # noqa: N818  # It is gone from the record, which is no fault of ours.
+    """Say that the record has no such code, and that this process does not remember it."""
+
+
 class Entry:
     """Hold one version of a code with what this process believes of its room."""
 
@@ -51,11 +55,20 @@ class Entry:
         self.outdated = False
         # Outdated since another version is in force, and not since counters were lost.
         self.superseded = False
+        # The slugs that stand for it, by channel: none once it is closed.
+        self.prints = {} if code.closed else {0: code.slug, **{n: one.slug for n, one in code.channels.items()}}
         self.terms = terms_of(code)
         # How a visitor is counted for whom nobody has room.
         self.turned = (EventKind.FALLBACK if code.fallback else EventKind.FULL).value
         self._proposal: Proposal | None = None
         self._shortage: tuple[Shortage, datetime | None, datetime] | None = None
+
+    def stands(self, printed: Printed) -> bool:
+        """Check that a slug stands for this code, as far as this version knows.
+
+        PostgreSQL may have lost what made the slug, and have given it to another code.
+        """
+        return self.prints.get(printed.channel) == printed.slug
 
     def proposal(self, now: datetime) -> Proposal:
         """Offer the same proposal until its time is up or something was learned."""
@@ -127,19 +140,31 @@ class Recaller:
         """
         return self._slugs.peek(slug) or await self._slugs.find(slug)
 
+    async def slug_anew(self, slug: Slug) -> Printed | None:
+        """Return what a slug stands for now, whatever this process remembers of it. Cost, Raises: as `slug`."""
+        return await self._slugs.find(slug)
+
     def known(self, slug: Slug) -> tuple[Printed, Entry] | None:
-        """Recall a slug and its code at once; None when somebody has to be asked, or the code is closed."""
+        """Recall a slug and its code at once; None when another has to be asked, or the code is no longer its."""
         printed = self._slugs.peek(slug)
         entry = self._codes.peek(printed.code) if printed else None
-        return (printed, entry) if printed and entry and not (entry.outdated or entry.code.closed) else None
+        return (printed, entry) if printed and entry and not entry.outdated and entry.stands(printed) else None
 
     async def entry(self, code: CodeId) -> Entry:
         """Recall a code as this process last read it.
 
-        Raises: StoreAway, CountersAway — when it was never read, or has to be read again.
+        Raises: StoreAway, CountersAway — when it was never read, or has to be read again; CodeGone.
         """
         kept = self._codes.peek(code)
         return kept if kept is not None and not kept.outdated else await self._read_soon(code)
+
+    async def current(self, entry: Entry) -> Entry:
+        """Return the version of a code that is in force, for an answer that no claim checks.
+
+        Cost: one round trip, when nothing changed. Raises: as `entry`.
+        """
+        found = await versions.in_force(self._redis, entry.code.workspace_id, entry.code.id)
+        return entry if found.state == str(entry.code.version) else await self.reread(entry)
 
     def remembered(self, code: CodeId) -> Entry | None:
         """Recall a code without asking anybody, for when nobody can be asked."""
@@ -188,7 +213,7 @@ class Recaller:
             # finds no such slug.
             kept = self._codes.peek(code_id)
             if kept is None:
-                raise
+                raise CodeGone from None
             return Entry(replace(kept.code, closed=True), kept.roster)
 
     async def _read_and_publish(self, code_id: CodeId, *, new: bool) -> Entry:

@@ -34,10 +34,10 @@ from app.domain.outcome import (
 from app.domain.rotation import Proposal, Verdict, propose, propose_only
 from app.domain.seat import Claimed, Seat
 from app.domain.token import Signer
-from app.services.attempts import Quest, Way, belongs, declined_by, new_visitors
+from app.services.attempts import Moved, Quest, Way, belongs, declined_by, new_visitors
 from app.services.batching import Batcher
-from app.services.recalling import Entry, Recaller
-from app.store.snapshots import Printed
+from app.services.locating import Locator
+from app.services.recalling import CodeGone, Entry, Recaller
 from app.telemetry import REREADS
 
 # A scan that is told to look again so often has met a storm of edits; the next one will do better.
@@ -58,6 +58,7 @@ class Scanner:
 
     def __init__(self, recaller: Recaller, batcher: Batcher, signer: Signer, clock: Callable[[], datetime]) -> None:
         self._recaller = recaller
+        self._locator = Locator(recaller)
         self._batcher = batcher
         self._signer = signer
         self._clock = clock
@@ -65,25 +66,37 @@ class Scanner:
 
     async def scan(self, visit: Visit) -> Outcome:
         """Give a visitor the place he has, or a new one, or say why not."""
-        found = self._recaller.known(visit.slug) or await self._recall(visit.slug)
-        if not isinstance(found, tuple):
-            return found
-        printed, entry = found
-        way = Way(visit, visit.slug, printed.channel, (entry.code.id,))
-        if visit.option is not None and entry.code.kind is CodeKind.MENU:
-            return await self._choose(way, entry, visit.option)
-        return await self._enter(way, entry)
+        found = self._recaller.known(visit.slug) or await self._locator.locate(visit.slug)
+        for _ in range(_ATTEMPTS):
+            if not isinstance(found, tuple):
+                return found
+            printed, entry = found
+            way = Way(visit, visit.slug, printed.channel, (entry.code.id,), printed=printed)
+            try:
+                if visit.option is not None and entry.code.kind is CodeKind.MENU:
+                    return await self._choose(way, entry, visit.option)
+                return await self._enter(way, entry)
+            except Moved:
+                found = await self._locator.locate(visit.slug)
+        return Unavailable()
 
     async def see(self, visit: Visit, token: str) -> Outcome:
         """Show the QR of a place, which keeps it; a place that has gone back is claimed again.
 
         `Unknown` for a token that is not ours or not for this code.
         """
-        found = await self._recall(visit.slug)
+        found = await self._locator.locate(visit.slug)
         if not isinstance(found, tuple):
             return found
         printed, entry = found
         claimed = self._signer.read(entry.code.id, token)
+        if claimed is None:
+            # A place in another code: this process may be the last that has the slug for the former one.
+            found = await self._locator.locate_anew(visit.slug, found)
+            if not isinstance(found, tuple):
+                return found
+            printed, entry = found
+            claimed = self._signer.read(entry.code.id, token)
         if claimed is None:
             return Unknown()
         if visit.preview:
@@ -93,17 +106,16 @@ class Scanner:
             return await self._see(way, entry, claimed)
         except CountersAway:
             return await self._without_counters(way, entry, claimed)
-        except StoreAway:
+        except (StoreAway, CodeGone):
             return Unavailable()
 
     async def fallback(self, slug: Slug) -> Fallback | None:
-        """Tell what a code shows when nobody has room; None when it names nothing, or nobody can tell."""
-        found = await self._recall(slug)
-        return found[1].code.fallback if isinstance(found, tuple) else None
+        """Return what a code shows when no target has room, as `Locator.fallback`."""
+        return await self._locator.fallback(slug)
 
     async def is_printed(self, slug: Slug) -> bool:
         """Check whether a slug stands for something that is open."""
-        return isinstance(await self._recall(slug), tuple)
+        return isinstance(await self._locator.locate(slug), tuple)
 
     def now(self) -> datetime:
         """Read the clock by which scans are settled."""
@@ -116,33 +128,13 @@ class Scanner:
             tokens[code] = self._signer.sign(code, given.claimed)
         return tokens
 
-    async def _recall(self, slug: Slug) -> tuple[Printed, Entry] | Closed | Unknown | Unavailable:
-        try:
-            printed = await self._recaller.slug(slug)
-            if printed is None:
-                return Unknown()
-            found = printed, await self._entry(printed.code)
-        except (CountersAway, StoreAway):
-            return Unavailable()
-        return Closed() if found[1].code.closed else found
-
-    async def _entry(self, code: CodeId) -> Entry:
-        """Recall a code, as it was last known when nobody can be asked. Raises: CountersAway, StoreAway."""
-        try:
-            return await self._recaller.entry(code)
-        except (CountersAway, StoreAway):
-            remembered = self._recaller.remembered(code)
-            if remembered is None:
-                raise
-            return remembered
-
     async def _enter(self, way: Way, entry: Entry) -> Outcome:
         claimed = self._carried(way.visit, entry.code)
         try:
             return await self._settle(way, entry, claimed)
         except CountersAway:
             return await self._without_counters(way, entry, claimed)
-        except StoreAway:
+        except (StoreAway, CodeGone):
             return Unavailable()
 
     async def _choose(self, way: Way, entry: Entry, number: int) -> Outcome:
@@ -177,7 +169,7 @@ class Scanner:
             if noted is Verdict.NOTED:
                 return outcome
             try:
-                entry = await self._recaller.reread(entry)
+                entry = await self._locator.reread(way, entry)
             except (CountersAway, StoreAway):
                 return Unavailable()
         return Unavailable()
@@ -185,9 +177,11 @@ class Scanner:
     async def _enter_code(self, way: Way, code: CodeId) -> Outcome:
         """Send a visitor on to another code, by its own slug."""
         try:
-            entry = await self._entry(code)
+            entry = await self._locator.entry(code)
         except (CountersAway, StoreAway):
             return Unavailable()
+        except CodeGone:
+            return Closed()
         if entry.code.closed:
             return Closed()
         return await self._enter(Way(way.visit, entry.code.slug, 0, (*way.passed, code)), entry)
@@ -207,7 +201,7 @@ class Scanner:
             # When others have filled several windows meanwhile, reading all counts once is quicker than asking on.
             if entry.outdated or attempt == _WINDOWS:
                 REREADS.inc()
-                entry = await self._recaller.reread(entry)
+                entry = await self._locator.reread(way, entry)
         return Unavailable()
 
     async def _try(self, entry: Entry, quest: Quest, now: datetime) -> Outcome | None:
@@ -302,7 +296,7 @@ class Scanner:
         carried = self._signer.read(goal, way.visit.token(goal))
         if carried is None or (claimed is None and goal in way.visit.tokens) or belongs(code, claimed):
             return False
-        there, now = (await self._entry(goal)).code, self._clock()
+        there, now = (await self._locator.entry(goal)).code, self._clock()
         on = Way(way.visit, there.slug, 0, (*way.passed, goal))
         if there.closed or declined_by(on, there, now) is not None or stuck_too_long(there, carried, now):
             return False

@@ -277,11 +277,11 @@ def read_account(row: sa.Row[Any], shifts: Shifts) -> Account:
 
 async def _read_channels(connection: Writing, code: CodeId) -> dict[int, Channel]:
     rows = await connection.execute(
-        sa.select(channels.c.number, channels.c.name, channels.c.state).where(
-            channels.c.code_id == code, channels.c.removed_at.is_(None)
-        )
+        sa.select(channels.c.number, channels.c.name, channels.c.state, slugs.c.slug)
+        .join(slugs, sa.and_(slugs.c.code_id == channels.c.code_id, slugs.c.channel == channels.c.number))
+        .where(channels.c.code_id == code, channels.c.removed_at.is_(None))
     )
-    return {number: Channel(number, name, state) for number, name, state in rows}
+    return {number: Channel(number, name, state, Slug(slug)) for number, name, state, slug in rows}
 
 
 async def _read_options(connection: Writing, code: CodeId) -> tuple[Option, ...]:
