@@ -67,6 +67,7 @@ FACTS: Final[Mapping[TargetKind, KindFacts]] = MappingProxyType(
 )
 
 GROUPS: Final = frozenset({TargetKind.WECHAT_GROUP, TargetKind.WECOM_GROUP})
+PERSONS: Final = frozenset({TargetKind.WECHAT_PERSONAL, TargetKind.WECOM_CONTACT, TargetKind.WECOM_ACQUISITION})
 
 # Tokens have changed length before (16, then 64 characters), so lengths are loose; hosts, prefixes and case are not.
 _ANY_QUERY: Final = r"(\?[!-~]*)?"
@@ -119,6 +120,21 @@ def classify(payload: str) -> TargetKind:
         if stranger.match(payload):
             raise UploadRefusal("unsupported_qr_kind", advice)
     raise UploadRefusal("unsupported_qr_kind", _STRANGER)
+
+
+def person_of(payload: str) -> str | None:
+    """Spell the address of a person (个人码) so that all QRs of one person are equal; None for anything else.
+
+    Shapes: without the query and the fragment, which say where the QR comes from and not to whom it leads.
+    """
+    url = _split(payload)
+    if url is None or url[0] not in {"http", "https"}:
+        return None
+    _, host, rest = url
+    for known, shape, kind in _SHAPES:
+        if kind in PERSONS and host == known and shape.fullmatch(rest):
+            return f"https://{host}{re.split('[?#]', rest, maxsplit=1)[0]}"
+    return None
 
 
 def _split(payload: str) -> tuple[str, str, str] | None:

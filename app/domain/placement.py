@@ -13,7 +13,7 @@ from typing import Final
 
 from app.domain.code import AccountKind, CodeKind
 from app.domain.errors import Refusal
-from app.domain.payload import GROUPS, TargetKind
+from app.domain.payload import GROUPS, TargetKind, person_of
 
 
 class Allowance(StrEnum):
@@ -115,12 +115,17 @@ def group_key(name: str) -> str:
 
 def spellings(payload: str) -> tuple[str, ...]:
     """List how the payload of one QR may be spelt: as it is, and with http or https before a host in lower case."""
-    key = qr_key(payload)
-    return tuple(dict.fromkeys((payload, key, key.replace("https://", "http://", 1))))
+    spelt = spell_qr(payload)
+    return tuple(dict.fromkeys((payload, spelt, spelt.replace("https://", "http://", 1))))
 
 
 def qr_key(payload: str) -> str:
-    """Spell a payload so that those of the same QR are equal."""
+    """Spell a payload so that those of one group, or of one person, are equal: their places and adds count together."""
+    return person_of(payload) or spell_qr(payload)
+
+
+def spell_qr(payload: str) -> str:
+    """Spell a payload so that those of the same QR are equal: a fresh QR of one person may differ."""
     scheme, colon, rest = payload.partition("://")
     if not colon or scheme.lower() not in {"http", "https"}:
         return payload

@@ -27,7 +27,15 @@ from app.services.editing import Edit, Editing, Versions, check_seen, not_found,
 from app.services.keeping_accounts import with_shifts
 from app.services.levelling import level_newcomers, level_returning, relevel
 from app.services.once import Once
-from app.services.standing import BatchRefusal, check_account, check_new, check_qr, check_renewal, hold_accounts
+from app.services.standing import (
+    BatchRefusal,
+    check_account,
+    check_move,
+    check_new,
+    check_qr,
+    check_renewal,
+    hold_accounts,
+)
 from app.services.uploading import Taker, expiry_of, expiry_source, lives_until, qr_of_text, read_source
 from app.services.viewing import TargetView, look_around, view_of
 from app.store import codes, targets, workspaces
@@ -99,7 +107,7 @@ class TargetEditor:
 
         Shapes: `weekly` and `special` are hours as `check_shifts` takes them.
         Raises: as `Editing.edit`; Refusal `already_expired`, `expires_too_late`, `no_picture`, and as
-        `check_account` and `check_shifts`.
+        `check_account`, `check_move` and `check_shifts`.
         """
         values = dict(values)
         if isinstance(expires_at := values.get("expires_at"), datetime):
@@ -114,6 +122,8 @@ class TargetEditor:
             record = await self._locked(edit, target, seen)
             if offered:
                 await check_account(edit, offered, record.target.kind, allow)
+            if "account_id" in values:
+                await check_move(edit, record.target, offered, allow)
             values = with_shifts(record.target, values)
             dies_at, origin, pictured = await targets.find_revision(edit.tx, record)
             if values.get("display") == "original" and not pictured:

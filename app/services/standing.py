@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from app.domain.code import NO_ACCOUNT, AccountId, CodeKind, Target, WorkspaceId
 from app.domain.errors import Refusal
 from app.domain.payload import TargetKind
-from app.domain.placement import Allowance, TakenRefusal, check_carrier, qr_key
+from app.domain.placement import Allowance, TakenRefusal, check_carrier, qr_key, spell_qr
 from app.services.drafting import Prepared, no_picture, printed_name
 from app.services.editing import Edit
 from app.services.uploading import Qr, where_of
@@ -71,11 +71,33 @@ async def check_renewal(edit: Edit, record: TargetRecord, qr: Qr, allow: Collect
 async def check_qr(edit: Edit, target: Target, payload: str, where: str | None, allow: Collection[Allowance]) -> None:
     """Insist that a QR stands nowhere yet, unless the caller allows it to stand in another code.
 
+    Another QR of the person whom the target shows already stands nowhere new.
     Raises: Refusal `same_qr`, `qr_in_use`.
     """
+    shown = target.payload
+    if spell_qr(payload) != spell_qr(shown) and qr_key(payload) == qr_key(shown):
+        return
     for refusal in await _refused(edit, [(payload, target.account, where, allow)]):
         if refusal is not None:
             raise refusal
+
+
+async def check_move(edit: Edit, target: Target, account: AccountId, allow: Collection[Allowance]) -> None:
+    """Insist that a target whose QR stands elsewhere, too, goes on sharing an account with it.
+
+    Raises: Refusal `qr_in_use`.
+    """
+    if account == target.account or edit.code.kind is CodeKind.LINK or Allowance.QR_IN_USE in allow:
+        return
+    await standing.lock_qrs(edit.tx, edit.code.workspace_id, [target.payload])
+    for one in await standing.with_qrs(edit.tx, edit.code.workspace_id, [target.payload]):
+        if one.there.target_id != target.id and not _shares(account, one):
+            raise _qr_in_use(one, "account_id")
+
+
+def _shares(account: AccountId, other: Standing) -> bool:
+    """Check whether the adds of a target that names an account are counted together with those of another."""
+    return account != NO_ACCOUNT and account == other.account
 
 
 async def hold_accounts(tx: Writing, workspace: WorkspaceId, offered: Sequence[AccountId]) -> None:
@@ -139,8 +161,7 @@ async def _refused(edit: Edit, wanted: Sequence[_Wanted]) -> list[Refusal | None
         if key in in_code:
             refusals[-1] = same_qr(edit.code.kind, where)
         elif Allowance.QR_IN_USE not in allow:
-            # Who names the same account for both has the adds of both counted together.
-            others = [one for one in elsewhere.get(key, ()) if account == NO_ACCOUNT or one.account != account]
+            others = [one for one in elsewhere.get(key, ()) if not _shares(account, one)]
             if others:
                 refusals[-1] = _qr_in_use(others[0], where)
         in_code.add(key)
@@ -182,8 +203,8 @@ def _qr_in_use(other: Standing, where: str | None) -> Refusal:
     return TakenRefusal(
         "qr_in_use",
         f"This QR code is in use: as target {_quoted(there.target_name)} of the code {_quoted(there.code_name)}, whose "
-        "places are counted apart from these. Remove it there, let the codes fall back to each other, or repeat with "
-        'allow: ["qr_in_use"].',
+        "places are counted apart from these. Remove it there, name the same account for both, let the codes fall back "
+        'to each other, or repeat with allow: ["qr_in_use"].',
         where,
         there,
     )

@@ -8,12 +8,15 @@ from zlib import crc32
 import sqlalchemy as sa
 
 from app.domain.code import NO_ACCOUNT, AccountId, CodeId, WorkspaceId
+from app.domain.payload import PERSONS, person_of
 from app.domain.placement import There, qr_key, spellings
 from app.store.database import Writing
 from app.store.tables import codes, targets
 
 # Few, since a batch may take them all; enough that two uploads of a workspace rarely meet.
 _BUCKETS: Final = 16
+# What stands between the host and the query.
+_PATH: Final = sa.func.regexp_replace(targets.c.payload, "^[^:]*://[^/?#]*|[?#].*$", "", "g")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,25 @@ async def lock_qrs(tx: Writing, workspace: WorkspaceId, payloads: Collection[str
 
 
 async def with_qrs(tx: Writing, workspace: WorkspaceId, payloads: Collection[str]) -> list[Standing]:
-    """Find the targets of open codes whose QR is one of these; links are not asked for.
+    """Find the targets of open codes whose QR leads to the same group or person as one of these; no links.
 
-    Cost: one query by index.
+    Cost: one query by index. That of persons reads the QRs of the workspace.
     """
+    wanted = {qr_key(payload) for payload in payloads}
     spelt = sorted({one for payload in payloads for one in spellings(payload)})
-    return await _find(
+    alike = targets.c.payload == sa.func.any(sa.cast(spelt, sa.ARRAY(sa.Text)))
+    persons = sorted({person for payload in payloads if (person := person_of(payload))})
+    if persons:
+        paths = [f"/{person.split('/', 3)[3]}" for person in persons]
+        alike |= sa.and_(targets.c.kind.in_(sorted(PERSONS)), _PATH.in_(paths))
+    found = await _find(
         tx,
         targets.c.workspace_id == workspace,
-        targets.c.payload == sa.func.any(sa.cast(spelt, sa.ARRAY(sa.Text))),
+        alike,
         # Spelt out, as in the index, which is found by it.
         targets.c.kind != sa.literal_column("'link'"),
     )
+    return [one for one in found if qr_key(one.payload) in wanted]
 
 
 async def with_name(tx: Writing, workspace: WorkspaceId, code: CodeId, printed: str) -> list[Standing]:
