@@ -9,7 +9,9 @@ import hiredis
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
 
-_LOGIN: Final = re.compile(r"NOAUTH|WRONGPASS|invalid (?:username|password)|AUTH .*without any password|Authentication")
+_LOGIN: Final = re.compile(
+    r"NOAUTH|HELLO must be called|WRONGPASS|invalid (?:username|password)|AUTH .*without any password|Authentication"
+)
 _FORBIDDEN: Final = re.compile(r"NOPERM|no permissions|can't run this command")
 _DATABASE: Final = re.compile(r"DB index is out of range|SELECT is not allowed")
 _NO_CLUSTER: Final = re.compile(r"cluster support disabled")

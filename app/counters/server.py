@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from hiredis import HiredisError
 from redis.asyncio import Redis
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -21,6 +22,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.counters.address import Host, Kind, read_address
 from app.counters.cluster import Cluster
@@ -39,6 +41,18 @@ _AWAY: Final = re.compile(
 )
 
 
+class _TlsConnection(SSLConnection):
+    """Say what a handshake that gets no answer may mean: a port without TLS waits for more, and so does the client."""
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()  # type: ignore[no-untyped-call]
+        except TimeoutError as error:
+            raise RedisConnectionError(
+                "No TLS connection in time; its port may be one without TLS (redis://)"
+            ) from error
+
+
 def connect(url: str, *, connections: int, timeout_seconds: float, replicas: int = 0) -> Redis:
     """Open Redis at one of `address.FORMS`; connections are made when first needed, at most so many to each server.
 
@@ -47,6 +61,7 @@ def connect(url: str, *, connections: int, timeout_seconds: float, replicas: int
     Raises: ValueError — the address cannot be one.
     """
     address = read_address(url)
+    options = {**address.options, "connection_class": _TlsConnection} if address.tls else address.options
     limits: dict[str, Any] = {
         "max_connections": connections,
         "timeout": timeout_seconds,
@@ -61,7 +76,7 @@ def connect(url: str, *, connections: int, timeout_seconds: float, replicas: int
 
     def dial(host: Host) -> Node:
         name, port = host
-        return node(Pool(host=name, port=port, **address.options, **limits))
+        return node(Pool(host=name, port=port, **options, **limits))
 
     match address.kind:
         case Kind.CLUSTER:
@@ -69,7 +84,7 @@ def connect(url: str, *, connections: int, timeout_seconds: float, replicas: int
         case Kind.SENTINEL:
             return node(MasterPool(address, timeout_seconds=timeout_seconds, **limits))
         case Kind.ONE:
-            return node(Pool(**address.options, **limits))
+            return node(Pool(**options, **limits))
 
 
 class _Away:

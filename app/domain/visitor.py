@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 
@@ -81,6 +81,30 @@ _PRIVATE: Final = tuple(
 )  # fmt: skip
 
 
+# An IPv4 address stands in the last 32 bits. Source: RFC 6052, section 2.1.
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+
+
+def _is_private(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in _PRIVATE if network.version == address.version)
+
+
+def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Unwrap the IPv4 address of a visitor that an IPv6 address carries: mapped, by NAT64, 6to4 or Teredo.
+
+    One that carries a private address stays as it is: it would count as a proxy, and be bounded by nothing.
+    Source: RFC 4291, 6052, 3056, 4380.
+    """
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    inner = address.sixtofour or (address.teredo[1] if address.teredo else None)
+    if address in _NAT64:
+        inner = IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address if inner is None or _is_private(inner) else inner
+
+
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Name the network of a client: its IPv4 address, or the first 64 bits of its IPv6 address, as a household has.
@@ -91,9 +115,8 @@ def network_of(address: str) -> str:
         found = ip_address(address.partition("%")[0])
     except ValueError:
         return ""
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    if any(found in network for network in _PRIVATE if network.version == found.version):
+    found = _carried(found)
+    if _is_private(found):
         return ""
     return str(found) if isinstance(found, IPv4Address) else f"{int(found) >> 64:x}"
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import BytesIO
-from typing import Final
+from typing import Final, cast
 
 from PIL import AvifImagePlugin, Image, ImageOps
 
@@ -60,8 +60,26 @@ def open_picture(data: bytes, *, max_bytes: int, max_pixels: int, kinds: frozens
     # Broken notes about a picture are no reason to refuse its pixels; it then lies as it was stored.
     with suppress(Exception):
         image = ImageOps.exif_transpose(image)
+    with _refusing_damage():
+        image = _with_bytes(image)
     image.format = kept
     return image
+
+
+def _with_bytes(image: Image.Image) -> Image.Image:
+    """Bring numbers beyond a byte, as scanners and programs of science write them, to grey of a byte.
+
+    Pillow would cut them off. Shapes: floats go to 1 or as far as integers do: to 255, 65,535 or the largest.
+    """
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    if image.mode != "F":
+        image = image.convert("I")
+    # A picture of one band has one pair.
+    low, high = cast("tuple[float, float]", image.getextrema())
+    tops = (1, 255, 65_535) if image.mode == "F" and low >= 0 else (255, 65_535)
+    top = next((top for top in tops if high <= top), high)
+    return image.point(lambda value: value * (255 / top)).convert("L")
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:

@@ -75,8 +75,6 @@ def read_screenshot(data: bytes, uploaded_on: date) -> Screenshot:
 
 def flatten(image: Image.Image, paper: str = "#ffffff") -> Image.Image:
     """Lay a picture of any mode on paper, so that nothing of it is transparent or carried along unseen."""
-    if image.mode.startswith("I"):
-        image = image.point(lambda value: value / 256).convert("L")
     layer = image.convert("RGBA") if image.has_transparency_data else image.convert("RGB")
     flat = Image.new("RGB", image.size, paper)
     flat.paste(layer, mask=layer if layer.mode == "RGBA" else None)

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
+from app.counters import refusals
 from app.counters.scripts import Script
-from app.counters.server import connect
+from app.counters.server import away, connect
 from app.counters.wire import Wire
 from app.domain.errors import CountersAway
 from app.embedded import Servers
@@ -210,6 +211,17 @@ async def test_tls_is_spoken_where_the_address_says_so(servers: Servers, dial: D
         assert await ECHO.run(trusting, ["k"], ["secret"]) == ["k", "secret"]
         with pytest.raises(CountersAway):
             await ECHO.run(dial(f"rediss://127.0.0.1:{relay.port}/0"), ["k"], ["to nobody knows whom"])
+
+
+async def test_a_port_without_tls_is_named_where_the_address_says_tls(servers: Servers) -> None:
+    async with Relay(urlsplit(servers.redis_url).path).running() as relay:
+        redis = connect(f"rediss://127.0.0.1:{relay.port}/0", connections=1, timeout_seconds=TIMEOUT)
+        try:
+            with pytest.raises(CountersAway) as raised, away():
+                await redis.ping()
+        finally:
+            await redis.aclose()
+    assert "its port may be one without TLS" in str(refusals.why(raised.value))
 
 
 @asynccontextmanager

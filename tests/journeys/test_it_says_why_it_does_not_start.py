@@ -194,6 +194,16 @@ def test_a_redis_that_refuses(start: Start, command: str, redis: str, says: str)
     assert says in start(command, redis=redis)
 
 
+def test_a_redis_that_wants_a_password(start: Start, embedded: EmbeddedServers) -> None:
+    redis = Redis(unix_socket_path=str(embedded.redis.sockets / "redis.sock"))
+    redis.config_set("requirepass", SECRET)
+    try:
+        assert "Redis refuses the name or the password of HUOMA_REDIS_URL" in start("serve")
+        assert "Redis refuses the name or the password of HUOMA_REDIS_URL" in start("worker", redis="?protocol=2")
+    finally:
+        redis.config_set("requirepass", "")
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [

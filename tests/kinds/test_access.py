@@ -123,6 +123,13 @@ async def test_the_holds_of_a_flood_come_back(
         ("203.0.113.7", "203.0.113.7"),
         ("::ffff:203.0.113.7", "203.0.113.7"),
         ("2001:db8:1:2:3::4", "20010db800010002"),
+        # An IPv4 visitor behind NAT64, 6to4 and Teredo: a telephone carrier's gateway would be a network of thousands.
+        ("64:ff9b::203.0.113.7", "203.0.113.7"),
+        ("2002:cb00:7107:1::9", "203.0.113.7"),
+        ("2001:0:4136:e378:8000:63bf:34ff:8ef8", "203.0.113.7"),
+        # One that claims a private address would be bounded by nothing.
+        ("64:ff9b::10.0.0.1", "64ff9b00000000"),
+        ("2002:a00:1::9", "20020a0000010000"),
         ("fe80::1%eth0", ""),
         ("fd12::1", ""),
         ("10.1.2.3", ""),

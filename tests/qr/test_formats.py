@@ -3,6 +3,7 @@
 import math
 import re
 import struct
+from array import array
 from collections.abc import Callable
 from datetime import date
 from io import BytesIO
@@ -57,6 +58,19 @@ async def test_a_child_reads_every_format_as_it_reads_a_screenshot(kind: str) ->
 def test_a_scan_is_read_however_it_is_packed(compression: str) -> None:
     page = picture().convert("1") if compression == "group4" else picture()
     assert understood(saved(page, "TIFF", compression=compression)).kind is TargetKind.WECHAT_GROUP
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 65_535.0, 1_000_000.0])
+@pytest.mark.parametrize("mode", ["F", "I", "I;16"])
+def test_numbers_beyond_a_byte_are_read_by_the_largest_there_is(mode: str, white: float) -> None:
+    if (mode, white) in {("I", 1.0), ("I;16", 1.0), ("I;16", 1_000_000.0)}:
+        pytest.skip("no such picture")
+    grey = ImageOps.expand(picture(), 40, "white").convert("L")
+    # Paper and ink that are far from white and black, as scanners see them.
+    values = [(0.2 + 0.75 * value / 255) * white for value in grey.tobytes()]
+    kind = {"F": "f", "I": "i", "I;16": "H"}[mode]
+    page = Image.frombytes(mode, grey.size, array(kind, values if kind == "f" else map(int, values)).tobytes())
+    assert understood(saved(page, "TIFF")).kind is TargetKind.WECHAT_GROUP
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "GIF", "TIFF"])
