@@ -88,6 +88,27 @@ async def test_no_json_body_has_a_field_that_is_not_declared(
     assert asked >= 15
 
 
+async def test_no_json_body_holds_a_field_twice(api: httpx.AsyncClient, operations: list[Operation]) -> None:
+    """A parser keeps the last one, and a proxy or a log may have read the first."""
+    asked = 0
+    for one in operations:
+        if "application/json" in one.bodies:
+            for content in ('{"name": "a", "name": "a"}', '{"name": "a", "in": [{"name": 1, "x": 2, "name": 3}]}'):
+                for media_type in ("application/json", "Application/JSON; charset=utf-8"):
+                    response = await api.request(
+                        one.method, one.url, content=content, headers={"Content-Type": media_type}
+                    )
+                    errors = refused(response, 422, "invalid")["errors"]
+                    assert errors == [{"where": "name", "code": "repeated", "detail": "Field given more than once"}], (
+                        one
+                    )
+            asked += 1
+    assert asked >= 15
+    content = '{"name": "a", "kind": "group", "kind": "link"}'
+    response = await api.post("/codes", content=content, headers={"Content-Type": "application/json"})
+    refused(response, 422, "invalid", "kind")
+
+
 async def test_no_form_has_a_field_that_is_not_declared_or_given_twice(
     api: httpx.AsyncClient, operations: list[Operation]
 ) -> None:
