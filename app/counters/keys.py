@@ -71,6 +71,14 @@ def epoch(workspace: WorkspaceId) -> str:
     return f"huoma:{{{workspace}}}:epoch"
 
 
+def eras(workspace: WorkspaceId) -> str:
+    """Name the string of the eras (as `CapDays` names them) whose local days may have adds, blanks between.
+
+    Gone while the time zone was never changed.
+    """
+    return f"huoma:{{{workspace}}}:eras"
+
+
 def recorded(workspace: WorkspaceId) -> str:
     """Name the string of two entries, a blank between: from where to where the record last moved, or was about to."""
     return f"huoma:{{{workspace}}}:recorded"

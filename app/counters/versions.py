@@ -6,7 +6,7 @@ somebody has put another mark since. So no edit can be missed, and none that was
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 
 from app.counters import keys
 from app.counters.counts import Places
-from app.counters.scripts import IN_FORCE, MARK, MARK_ALL, PUBLISH, Argument
+from app.counters.scripts import ERAS, IN_FORCE, MARK, MARK_ALL, PUBLISH, Argument
+from app.counters.server import away
 from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, CodeId, TargetId, WorkspaceId
 from app.domain.rest import Rest
@@ -30,13 +31,15 @@ class InForce:
     """What the counters know of a code: its state ('' when nothing) and whether its counters are there at all.
 
     Shapes: `epoch` names this life of the workspace's counters, '' when they have not begun or were lost; `dropped`
-    when they were thrown away to be made anew from the record alone.
+    when they were thrown away to be made anew from the record alone; `eras` as `CapDays` names them, those whose local
+    days may have adds.
     """
 
     state: str
     counted: bool
     epoch: str
     dropped: bool = False
+    eras: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,27 @@ async def mark_all(redis: Redis, workspace: WorkspaceId, codes: Sequence[CodeId]
 
 async def in_force(redis: Redis, workspace: WorkspaceId, code: CodeId) -> InForce:
     """Ask what is published, before the record is read. Raises: CountersAway."""
-    state, counted, epoch, dropped = await IN_FORCE.run(redis, [keys.meta(workspace, code), keys.epoch(workspace)], [])
-    return InForce(str(state), bool(counted), str(epoch), bool(dropped))
+    named = [keys.meta(workspace, code), keys.epoch(workspace), keys.eras(workspace)]
+    state, counted, epoch, dropped, noted = await IN_FORCE.run(redis, named, [])
+    return InForce(str(state), bool(counted), str(epoch), bool(dropped), _eras(noted))
+
+
+async def note_eras(redis: Redis, workspace: WorkspaceId, eras: Collection[int]) -> None:
+    """Note the eras whose local days may have adds, before they are on record; a server without memory takes it, too.
+
+    Raises: CountersAway — the zone may not be changed then, since the loss of that change would go unnoticed.
+    """
+    await ERAS.run(redis, [keys.eras(workspace)], [" ".join(map(str, sorted(eras)))])
+
+
+async def noted_eras(redis: Redis, workspace: WorkspaceId) -> frozenset[int]:
+    """Read the eras that were noted. Raises: CountersAway."""
+    with away():
+        return _eras(await redis.get(keys.eras(workspace)))
+
+
+def _eras(noted: object) -> frozenset[int]:
+    return frozenset(int(era) for era in str(noted or "").split())
 
 
 @dataclass(frozen=True, slots=True)

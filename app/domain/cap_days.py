@@ -3,7 +3,7 @@
 The law: an add counts in every local day that it falls into, in the zone of then and in a zone before it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,8 +11,14 @@ from typing import Any, Final
 from app.domain.hours import day_start
 from app.domain.shifts import date_of, local_day
 
-# Days of different zones never share a number: each change of the zone adds so many. Day 100,000 is in the year 2243.
+# Days of different zones never share a number: those of each era begin so many later. Day 100,000 is in the year 2243.
 ERA: Final = 100_000
+# A change of the zone begins the era of its moment, so that none is given again within days after one that was lost.
+# So many eras of 20 s are 4.6 days, and the last has days that an integer of PostgreSQL holds.
+_ERAS: Final = 20_000
+_ERA_SECONDS: Final = 20
+# Every local day lies between those of these two: for an era whose zone the record does not know.
+_ANY_ZONE: Final = ("Etc/GMT+12", "Etc/GMT-14")
 # A local day in any zone that holds a change of the zone is over two days later.
 _OVER: Final = timedelta(days=2)
 # Processes may count by the zone before for so long after the change, as their clocks have it.
@@ -33,7 +39,8 @@ class FormerZone:
 class CapDays:
     """Tell which days count at an instant.
 
-    Shapes: `era` counts the changes of the zone; `former` has the zones of the last days, the oldest first.
+    Shapes: `era` names the time since the last change of the zone, 0 before any; `former` has the zones of the last
+    days, the oldest first; several of one instant were in force at the same time.
     """
 
     time_zone: str
@@ -64,18 +71,42 @@ class CapDays:
         return span if span[0] - 1 in span else (span[0], span[0] - 1, *span[1:])
 
     def _days_since(self, since: datetime, now: datetime) -> Iterator[int]:
-        begun = _LONG_AGO
+        begun = ended = _LONG_AGO
         for one in (*self.former, FormerZone(self.time_zone, self.era, now)):
+            if one.until > ended:
+                begun, ended = ended, one.until
             last = min(one.until + _LATE, now)
             if last > since:
                 first = local_day(max(begun, since), one.time_zone)
                 yield from (ERA * one.era + day for day in range(first, local_day(last, one.time_zone) + 1))
-            begun = one.until
+
+    @property
+    def eras(self) -> frozenset[int]:
+        """Name the eras that are known."""
+        return frozenset({self.era, *(one.era for one in self.former)})
 
     def moved(self, time_zone: str, now: datetime) -> "CapDays":
         """Change the zone at `now`, and forget former zones that count no more."""
-        kept = tuple(one for one in self.former if now < one.until + _OVER)
-        return CapDays(time_zone, self.era + 1, (*kept, FormerZone(self.time_zone, self.era, now)))
+        return CapDays(time_zone, self._next_era(now), (*self._counting(now), self._ended(now)))
+
+    def adopted(self, eras: Iterable[int], now: datetime) -> "CapDays":
+        """Count the days of eras in which adds were given until `now`, though the change that began them was lost."""
+        strange = tuple(FormerZone(zone, era, now) for era in sorted(eras) for zone in _ANY_ZONE)
+        if not strange:
+            return self
+        return CapDays(self.time_zone, self.era, (*self._counting(now), *strange, self._ended(now)))
+
+    def _counting(self, now: datetime) -> tuple[FormerZone, ...]:
+        return tuple(one for one in self.former if now < one.until + _OVER)
+
+    def _ended(self, now: datetime) -> FormerZone:
+        return FormerZone(self.time_zone, self.era, now)
+
+    def _next_era(self, now: datetime) -> int:
+        era = int(now.timestamp()) // _ERA_SECONDS % _ERAS + 1
+        while era in self.eras:
+            era = era % _ERAS + 1
+        return era
 
     def spell_former(self) -> list[dict[str, Any]]:
         """Write the former zones as JSON."""

@@ -58,7 +58,9 @@ class WorkspaceKeeper:
             moving = values.get("time_zone", before.time_zone) != before.time_zone
             edited: list[CodeId] = []
             if moving:
-                days = (await read_days(tx, workspace)).moved(str(values["time_zone"]), now)
+                known = await read_days(tx, workspace)
+                lost = await versions.noted_eras(self._redis, workspace) - known.eras
+                days = known.adopted(lost, now).moved(str(values["time_zone"]), now)
                 if len(days.former) > ZONE_CHANGES:
                     raise Refusal(
                         "too_many_zone_changes",
@@ -67,6 +69,8 @@ class WorkspaceKeeper:
                     )
                 values |= {"zone_era": days.era, "former_zones": days.spell_former()}
                 edited = await workspaces.bump_codes(tx, workspace)
+                # Should PostgreSQL lose this change, Redis knows of the days that were counted by it.
+                await versions.note_eras(self._redis, workspace, days.eras)
             changed = await workspaces.update(tx, workspace, values)
             # Last, so that scans of these codes wait for the commit and for nothing else.
             await versions.mark_all(self._redis, workspace, edited)

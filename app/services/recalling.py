@@ -23,6 +23,7 @@ from app.domain.rest import Rest
 from app.domain.roster import Roster
 from app.domain.rotation import Proposal, Verdict, propose, terms_of
 from app.services.draining import Drain
+from app.services.eras import adopt_eras
 from app.services.finding import Memory, SlugFinder
 from app.store import rests
 from app.store.database import Database, Writing
@@ -235,6 +236,8 @@ class Recaller:
         async with self._database.writing() as connection:
             code = await read_code(connection, code_id)
             totals = await read_totals(connection, code_id, only_members=True)
+        if await self._adopted(code, expected):
+            return None
         # A target the counters know stays known until they are lost, and then another state is expected than ours.
         known = await counts.known(self._redis, code.workspace_id, code.id) if totals.members else frozenset()
         return await self._publish(code, expected, _born(totals, known))
@@ -285,6 +288,8 @@ class Recaller:
     async def _put(self, read: _Recorded, expected: versions.InForce) -> Entry | None:
         """Put in force what was read, and drop the rest of the code; None when something happened since."""
         code = read.code
+        if await self._adopted(code, expected):
+            return None
         if read.rest is not None:
             floor = _born(read.totals, read.rest.taken())
         else:
@@ -299,6 +304,13 @@ class Recaller:
         if entry is not None and read.rest is not None:
             WOKEN.inc()
         return entry
+
+    async def _adopted(self, code: Code, expected: versions.InForce) -> bool:
+        """Put eras on record whose adds a cap must count; true when there were any, and the code must be read again."""
+        if expected.eras <= code.cap_days.eras:
+            return False
+        await adopt_eras(self._database, self._redis, code.workspace_id, self._clock)
+        return True
 
     async def _publish(
         self,

@@ -150,7 +150,8 @@ class Verifier:
     async def _adds(self, workspace: WorkspaceId) -> AsyncIterator[Difference]:
         """Compare the adds of the days that a claim or a release may touch; older ones bind nothing."""
         async with self._database.writing() as connection:
-            days = (await read_days(connection, workspace)).touched(self._clock())
+            known = await read_days(connection, workspace)
+            days = known.touched(self._clock())
             at = await records.lock_position(connection, workspace, wait=True)
             assert at is not None
             recorded = {day: await records.adds_of(connection, workspace, day) for day in days}
@@ -158,6 +159,9 @@ class Verifier:
         if not counted.epoch:
             # Nothing is counted until the next scan brings it all back.
             return
+        if lost := await versions.noted_eras(self._redis, workspace) - known.eras:
+            what = "changes of the time zone that the record does not have"
+            yield Difference(workspace, NO_CODE, NO_TARGET, what, len(lost), 0)
         moves = fold(counted.events).adds
         for day in days:
             expected = dict(recorded[day])

@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 import sqlalchemy as sa
 
+from app.domain.cap_days import ERA, CapDays
 from app.domain.code import CodeId
 from app.domain.workspace import Workspace
 from app.services.showing import Pictures
 from app.store import tables
 from app.store.database import Database
+from tests.conftest import START, Clock
 from tests.scanning import Make, Process
 from tests.web.api.steps import done, make_account, make_code, make_target, refused
 
@@ -137,3 +141,52 @@ async def test_the_picture_of_a_revision_that_was_lost_is_not_shown_for_the_next
             await tx.execute(of_target.values(picture=payload.encode(), picture_media_type="image/png"))
         uploaded = replace(target, payload=payload, display="original")
         assert (await pictures.of(uploaded, payload)).data == payload.encode()
+
+
+@pytest.mark.parametrize("then", ["edit", "zone", "restart"])
+async def test_a_cap_is_given_once_though_the_change_of_the_zone_was_lost(
+    process: Process, another_process: Process, api: httpx.AsyncClient, database: Database, workspace: Workspace,
+    clock: Clock, then: str,
+) -> None:  # fmt: skip
+    account = await make_account(api, daily_cap=3)
+    codes = [await make_code(api, kind="staff", new_seats_per_minute=0) for _ in range(2)]
+    for n, code in enumerate(codes):
+        await make_target(api, code, account_id=account["id"], payload=f"https://u.wechat.com/invented{n:012}")
+
+    async def given() -> int:
+        scans = [one.phone().visit(code["slug"]) for one in (process, another_process) for code in codes * 2]
+        return [(await one).outcome for one in scans].count("claimed")
+
+    async with losing(database, workspace, "codes", "workspaces"):
+        done(await api.patch("/workspace", json={"time_zone": "America/New_York"}))
+        assert await given() == 3
+        await process.drain.all_of(workspace.id)
+    clock.forward(minutes=5)
+    found = [one.what for one in await process.reconciler.verify(workspace.id)]
+    assert "changes of the time zone that the record does not have" in found
+    assert await given() == 0
+    if then == "edit":
+        done(await api.patch(f"/codes/{codes[0]['id']}", json={"name": "edited"}))
+    elif then == "zone":
+        done(await api.patch("/workspace", json={"time_zone": "Asia/Tokyo"}))
+    else:
+        await process.rester.rest([(workspace.id, CodeId(code["id"])) for code in codes])
+    assert await given() == 0
+    for _ in range(20):
+        clock.forward(minutes=15)
+        assert await given() == 0
+    await process.drain.all_of(workspace.id)
+    assert await process.reconciler.verify(workspace.id) == []
+    clock.forward(days=3)
+    assert await given() == 3
+
+
+def test_an_era_that_was_lost_is_not_given_again() -> None:
+    days = CapDays("Asia/Shanghai")
+    begun = {days.moved("Asia/Tokyo", START + timedelta(seconds=20 * n)).era for n in range(15_000)}
+    assert len(begun) == 15_000, "within three and a half days; adds are kept for three"
+    assert 0 not in begun
+    for _ in range(5):
+        days = days.moved("Asia/Tokyo" if days.time_zone == "Asia/Shanghai" else "Asia/Shanghai", START)
+    assert len(days.eras) == 6
+    assert ERA * (max(begun) + 1) < 2**31

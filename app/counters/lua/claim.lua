@@ -4,8 +4,8 @@
 --        | 6 shares (adds of this hour by network and account)
 --        then 6 a code: meta | counts | holds | seen | reopened | news (new seats of this minute)
 --        then 1 a further day: adds of it
--- ARGV   now (ms) | days whose adds count, a `+` between: today (days since 1970, and 100,000 for each change of the zone
---        of the workspace), further days | codes (count)
+-- ARGV   now (ms) | days whose adds count, a `+` between: today (days since 1970, and 100,000 for each era of the
+--        workspace), further days | codes (count)
 --        then four lines a code, their fields between `|`:
 --          the code: id | version | seq | hold (ms; 0: a place is kept at once, and its token proves it)
 --            | rate (new seats of one network in a minute; 0: no bound) | turned (event kind when nobody has room)
