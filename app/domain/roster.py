@@ -7,6 +7,7 @@ from typing import Final
 
 from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, Code, TargetId, TargetState
+from app.domain.elapsing import was_set_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ _LEFT_OUT: Final = {
 }
 _CAPPED: Final = _LEFT_OUT[TargetState.CAPPED]
 _ASLEEP: Final = frozenset({_LEFT_OUT[TargetState.OFF_SHIFT], _LEFT_OUT[TargetState.UNAVAILABLE]})
+_REVIVE: Final = bytes.maketrans(bytes((_LEFT_OUT[TargetState.EXPIRED],)), bytes((_OPEN,)))
 _UNCAP: Final = bytes.maketrans(bytes((_CAPPED,)), bytes((_OPEN,)))
 
 
@@ -50,6 +52,8 @@ class Roster:
         self.seq = seq
         self.mark = spent.mark if spent else ""
         self.wakes_at: datetime | None = None
+        # When targets were last looked for.
+        self._looked_at: datetime | None = None
         # Targets asleep by whose hours they keep, with the state that all of these were found in.
         self._asleep: dict[int, tuple[TargetState, list[int]]] = {}
         self._bytes = bytearray(
@@ -129,6 +133,11 @@ class Roster:
         return state
 
     def _wake(self, now: datetime) -> None:
+        if self._looked_at is not None and was_set_back(self._looked_at, now):
+            # What had expired may live.
+            self._bytes = self._bytes.translate(_REVIVE)
+            self.wakes_at = None
+        self._looked_at = now
         if not self.code.sleeps:
             return
         if self.wakes_at is None or now >= self.wakes_at:

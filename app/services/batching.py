@@ -18,6 +18,7 @@ from app.counters.claims import Answer, Ask, Block, settle
 from app.counters.wire import Wire
 from app.domain.cap_days import CapDays
 from app.domain.code import WorkspaceId
+from app.domain.elapsing import lasts
 from app.domain.errors import CountersAway
 from app.domain.rotation import Proposal, Verdict
 from app.services.recalling import Entry
@@ -28,7 +29,7 @@ BATCH: Final = 256
 WAITING_MAX: Final = 32
 # So long after a reply did not come in time, one finds out whether Redis is back, and nobody waits with him.
 SILENT_FOR: Final = timedelta(seconds=3)
-_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Batcher:
         lane = self._lanes.get(workspace)
         if lane is None:
             lane = self._lanes[workspace] = _Lane(workspace)
-        elif self._silent and self._clock() - self._silent.get(workspace, _LONG_AGO) < SILENT_FOR:
+        elif self._silent and lasts(self._silent.get(workspace, _LONG_AGO), self._clock(), SILENT_FOR):
             raise CountersAway
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size == BATCH:
@@ -147,7 +148,7 @@ class Batcher:
 
     def _note_silence(self, workspace: WorkspaceId) -> None:
         now = self._clock()
-        self._silent = {one: since for one, since in self._silent.items() if now - since < SILENT_FOR}
+        self._silent = {one: since for one, since in self._silent.items() if lasts(since, now, SILENT_FOR)}
         self._silent[workspace] = now
 
     async def _settle(self, workspace: WorkspaceId, days: CapDays, groups: Sequence[_Group]) -> None:

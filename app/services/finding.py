@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.counters.sieve import Sifted
 from app.domain.code import Slug, fold_slug
+from app.domain.elapsing import lasts
 from app.domain.errors import CountersAway, StoreAway
 from app.services.sifting import Sifter
 from app.store.database import Database
@@ -79,11 +80,12 @@ class Memory(Generic[K, V]):
 class LookedUp:
     """Remember what the record said of a slug that passes the sieve, under a mark of it; `found` None for nothing.
 
-    Units: trusted before `until` (aware UTC) only: Redis may have been away when a slug was to be announced.
+    Units: trusted for `LOOKED_UP_FOR` after `since` (aware UTC) only: Redis may have been away when a slug was to be
+    announced.
     """
 
     mark: str
-    until: datetime
+    since: datetime
     found: Printed | None
 
 
@@ -131,11 +133,11 @@ class SlugFinder:
     async def _recorded(self, slug: Slug, mark: str | None) -> Printed | None:
         """Return what the record says of a slug, or has said under the same mark; without one, it is asked."""
         kept = self._looked_up.get(slug)
-        if kept and self._clock() < kept.until and kept.mark == mark:
+        if kept and kept.mark == mark and lasts(kept.since, self._clock(), LOOKED_UP_FOR):
             return kept.found
         found = await self._look_up(slug)
         if mark is not None:
-            self._looked_up[slug] = LookedUp(mark, self._clock() + LOOKED_UP_FOR, found)
+            self._looked_up[slug] = LookedUp(mark, self._clock(), found)
             self._looked_up.move_to_end(slug)
             if len(self._looked_up) > LOOKED_UP_MAX:
                 self._looked_up.popitem(last=False)

@@ -6,7 +6,7 @@ The memory is bounded and never trusted: the counters judge every claim by the v
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from redis.asyncio import Redis
@@ -16,6 +16,7 @@ from app.counters import counts, versions
 from app.counters.claims import BlockReply
 from app.counters.counts import Places
 from app.domain.code import AccountId, Code, CodeId, Slug, TargetId, WorkspaceId
+from app.domain.elapsing import STEP, lasts
 from app.domain.errors import StoreAway
 from app.domain.event import EventKind
 from app.domain.openings import Shortage, opens_at, shortage_of
@@ -47,6 +48,9 @@ class CodeGone(Exception):  # noqa: N818  # It is gone from the record, which is
     """Say that the record has no such code, and that this process does not remember it."""
 
 
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class Entry:
     """Hold one version of a code with what this process believes of its room."""
 
@@ -62,6 +66,7 @@ class Entry:
         # How a visitor is counted for whom nobody has room.
         self.turned = (EventKind.FALLBACK if code.fallback else EventKind.FULL).value
         self._proposal: Proposal | None = None
+        self._proposed_from = _LONG_AGO
         self._shortage: tuple[Shortage, datetime | None, datetime] | None = None
 
     def stands(self, printed: Printed) -> bool:
@@ -72,18 +77,18 @@ class Entry:
         return self.prints.get(printed.channel) == printed.slug
 
     def proposal(self, now: datetime) -> Proposal:
-        """Offer the same proposal until its time is up or something was learned."""
+        """Offer the same proposal until its time is up, something was learned, or the clock was set back."""
         kept = self._proposal
-        if kept is None or (kept.valid_until is not None and now >= kept.valid_until):
+        if kept is None or now < self._proposed_from or (kept.valid_until is not None and now >= kept.valid_until):
             kept = self._proposal = propose(self.roster, now)
+            self._proposed_from = now - STEP
         return kept
 
     def shortage(self, now: datetime) -> tuple[Shortage, datetime | None]:
         """Return why no target may be given, when the counters have just said so, and when one next may."""
         why, kept = shortage_of(self.code, self.proposal(now).why), self._shortage
-        if kept is None or kept[0] is not why or now >= kept[2]:
-            at = opens_at(self.code, why, now)
-            kept = self._shortage = why, at, min(now + OPENING_KEPT, at or now + OPENING_KEPT)
+        if kept is None or kept[0] is not why or not lasts(kept[2], now, OPENING_KEPT) or (kept[1] and now >= kept[1]):
+            kept = self._shortage = why, opens_at(self.code, why, now), now
         return kept[:2]
 
     def learn(self, proposal: Proposal | None, reply: BlockReply) -> None:

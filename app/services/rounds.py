@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.counters import activity
 from app.domain.code import WorkspaceId
+from app.domain.elapsing import lasts
 from app.domain.errors import CountersAway, StoreAway
 from app.services.draining import Drain
 
@@ -34,7 +35,7 @@ SAID_EVERY: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class _Failing:
-    until: datetime
+    since: datetime
     pause: timedelta
     said: datetime
     slow: bool
@@ -101,7 +102,7 @@ class Rounds:
         now = self._clock()
         now_ms = now.timestamp() * 1000
         asked = await self._hinted(now) | {one for one, at in self._due.items() if at <= now_ms}
-        asked = {one for one in asked if one not in self._failing or self._failing[one].until <= now}
+        asked = {one for one in asked if not self._is_left_alone(one, now)}
         try:
             found = await activity.look(self._redis, asked)
         except CountersAway:
@@ -135,7 +136,9 @@ class Rounds:
 
     async def _leave(self, now: datetime) -> None:
         """Stop looking at what has been quiet for long."""
-        quiet = [one for one, since in self._warm.items() if now - since >= QUIET_AFTER and one not in self._failing]
+        quiet = [
+            one for one, since in self._warm.items() if not lasts(since, now, QUIET_AFTER) and one not in self._failing
+        ]
         if not quiet:
             return
         try:
@@ -152,11 +155,15 @@ class Rounds:
         now = self._clock()
         before = self._failing.get(workspace)
         pause = PAUSE if before is None else min(2 * before.pause, PAUSE_MAX)
-        said = before is None or now - before.said >= SAID_EVERY
+        said = before is None or not lasts(before.said, now, SAID_EVERY)
         logged = now if said or before is None else before.said
-        self._failing[workspace] = _Failing(now + pause, pause, logged, slow or self.slow(workspace))
+        self._failing[workspace] = _Failing(now, pause, logged, slow or self.slow(workspace))
         self._warm[workspace] = now
         return said
+
+    def _is_left_alone(self, workspace: WorkspaceId, now: datetime) -> bool:
+        failing = self._failing.get(workspace)
+        return failing is not None and lasts(failing.since, now, failing.pause)
 
     def slow(self, workspace: WorkspaceId) -> bool:
         """Return whether the work on a workspace fails, and has taken long to fail."""

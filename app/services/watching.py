@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from app.counters import activity, stream
 from app.domain.code import WorkspaceId
+from app.domain.elapsing import lasts
 from app.domain.errors import CountersAway, StoreAway
 from app.services.draining import Drain
 from app.services.rounds import ALL_EVERY, ALL_EVERY_BLIND, SlowRound
@@ -155,7 +156,7 @@ class Rereader:
         self._drain = drain
         self._watcher = watcher
         self._clock = clock
-        self._again: datetime | None = None
+        self._last: datetime | None = None
 
     async def some(self) -> None:
         """Read again what was set aside, if it is time to; the first time by one worker's start, not by this.
@@ -164,9 +165,9 @@ class Rereader:
         Raises: StoreAway, CountersAway — what was recorded will not be recorded again.
         """
         now = self._clock()
-        if self._again is None:
-            self._again = now + REREAD_EVERY
-        if now < self._again:
+        if self._last is None:
+            self._last = now
+        if lasts(self._last, now, REREAD_EVERY):
             return
-        self._again = now + REREAD_EVERY
+        self._last = now
         await reread(self._drain, self._watcher)
