@@ -1,16 +1,24 @@
-"""Refuse query parameters and form fields that a route does not declare (未声明的参数), as JSON bodies refuse fields.
+"""Refuse query parameters and form fields that a route does not declare (未声明的参数), and any field given twice.
 
 Law: what is declared is read from the route itself, so a route cannot forget to say it here.
 """
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 from fastapi import Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.datastructures import ImmutableMultiDict
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+_JSON: Final = re.compile(r"application/(?:[^/]+\+)?json", re.IGNORECASE)
 
 
 class Declared(NamedTuple):
@@ -31,6 +39,8 @@ async def check_declared(request: Request) -> None:
     if declared.form is not None:
         # Read by FastAPI before any dependency is; this is what it has kept.
         found += _strange("body", await request.form(), declared.form)
+    elif _JSON.fullmatch(request.headers.get("content-type", "").partition(";")[0].strip()):
+        found += _repeated(await _body(request))
     if found:
         raise RequestValidationError(found)
 
@@ -41,6 +51,31 @@ def _strange(where: str, given: ImmutableMultiDict[str, object], known: frozense
             yield {"loc": (where, name), "type": "extra_forbidden", "msg": "There is no such field"}
         elif len(given.getlist(name)) > 1:
             yield {"loc": (where, name), "type": "repeated", "msg": "Field given more than once"}
+
+
+async def _body(request: Request) -> bytes:
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise HTTPException(400) from error
+
+
+def _repeated(body: bytes) -> Iterator[dict[str, object]]:
+    """Name the fields that objects of a JSON body hold twice, of which a parser would keep the last.
+
+    A body that is no JSON is left to be refused by whatever reads it. Cost: parses the body once more.
+    """
+    twice: dict[str, None] = {}
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            twice.update((name, None) for name, times in Counter(names).items() if times > 1)
+
+    with suppress(ValueError, RecursionError):
+        json.loads(body, object_pairs_hook=note)
+    for name in twice:
+        yield {"loc": ("body", name), "type": "repeated", "msg": "Field given more than once"}
 
 
 def declared_by(route: APIRoute) -> Declared:
