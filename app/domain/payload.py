@@ -6,13 +6,14 @@ substring. Payloads are whatever a stranger's picture said: nothing here may rai
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
@@ -234,6 +235,8 @@ _PICTURED: Final[Mapping[str, Mapping[str, TargetKind | None]]] = MappingProxyTy
         "payapp.weixin.qq.com": {"qr": None},
     }
 )
+# Other names of these hosts; each has one that begins with www, too.
+_ALIASES: Final[Mapping[str, str]] = MappingProxyType({"work.wechat.com": "work.weixin.qq.com"})
 # Pages of these lead on to an address in their query.
 _LEADING_ON: Final = ("qq.com", "wechat.com", "weixin.com", "url.cn")
 _TENCENT: Final = re.compile(r"wechat|qq\.com|tenpay|weixin|url\.cn", re.IGNORECASE)
@@ -245,6 +248,7 @@ def pictured(url: str, depth: int = 0) -> Pictured | None:
 
     Shapes: `url` as `check_link` returns it. Scheme, case of the host, port, a dot at its end, dot segments and
     percent-encoding of the path make no difference, nor does a page of Tencent that leads on to such an address.
+    A page of another host that is given such an address is a page: it may show the QR.
     """
     if not _TENCENT.search(url):
         return None
@@ -253,16 +257,34 @@ def pictured(url: str, depth: int = 0) -> Pictured | None:
         return None
     parts = urlsplit(url)
     path = _segments(parts.path)
-    kinds = _PICTURED.get(host, {})
+    kinds = _PICTURED.get(_ALIASES.get(host.removeprefix("www."), host.removeprefix("www.")), {})
     for first in ("", path[0].lower() if path else ""):
         if first in kinds:
             said = quote("/".join(path), safe="/-._~") + (f"?{parts.query}" if parts.query else "")
             return Pictured(kinds[first], f"https://{host}/{said}")
-    if depth < _LEADS_ON_AT_MOST and any(f".{host}".endswith(f".{one}") for one in _LEADING_ON):
-        for _, value in parse_qsl(f"{parts.query}&{parts.fragment}"):
-            if "://" in value and (found := pictured(value, depth + 1)) is not None:
+    if depth < _LEADS_ON_AT_MOST:
+        for goal in _goals(url, host):
+            if (found := pictured(goal, depth + 1)) is not None:
                 return found
     return None
+
+
+def _goals(url: str, host: str) -> Iterator[str]:
+    """List the addresses to which a page of Tencent may lead on, as its query or its fragment says.
+
+    Shapes: with a scheme, which the query may leave out; decoded up to three times, since such pages hand on to others.
+    """
+    if not any(f".{host}".endswith(f".{one}") for one in _LEADING_ON):
+        return
+    parts = urlsplit(url)
+    for value in chain.from_iterable(parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True)):
+        spelt = value
+        for _ in range(_LEADS_ON_AT_MOST):
+            if "." in spelt or ":" in spelt:
+                yield spelt if "://" in spelt else f"https://{spelt.lstrip('/')}"
+            if (decoded := unquote(spelt)) == spelt:
+                break
+            spelt = decoded
 
 
 def _segments(path: str) -> list[str]:
@@ -285,13 +307,16 @@ def opens_by_tap(url: str) -> bool:
     return authority is not None and authority[0] in _MINI_PROGRAM_HOSTS
 
 
-def leads_back(url: str, public_url: str) -> bool:
+def leads_back(url: str, public_url: str, depth: int = 0) -> bool:
     """Tell whether a link that was accepted leads to the service that stands at `public_url`.
 
-    Shapes: the scheme does not count, nor case, a dot at the end, or how a Chinese host is written.
+    Shapes: the scheme does not count, nor case, a dot at the end, how a Chinese host is written, or a page of Tencent
+    that leads on to it.
     """
-    here = _authority(public_url)
-    return here is not None and _authority(url) == here
+    here, there = _authority(public_url), _authority(url)
+    if here is None or there is None or there == here:
+        return here is not None and there == here
+    return depth < _LEADS_ON_AT_MOST and any(leads_back(one, public_url, depth + 1) for one in _goals(url, there[0]))
 
 
 def link_host(url: str) -> str | None:

@@ -88,6 +88,11 @@ def test_mini_programs_open_by_a_tap(url: str, by_tap: bool) -> None:  # noqa: F
         ("http://[0:0:0:0:0:0:0:1]:8000/", "http://[::1]:8000", True),
         ("http://127.0.0.1:8000/demo", "http://127.0.0.1:8000", True),
         (MINI_PROGRAM, "https://qr.example", False),
+        ("https://mp.weixin.qq.com/r?url=https%3A%2F%2Fqr.example%2Fabc", "https://qr.example", True),
+        ("https://c.pc.qq.com/middlem.html?pfurl=QR.example/abc", "https://qr.example", True),
+        ("https://url.cn/x#u=https%253A%252F%252Fqr.example%252Fabc", "https://qr.example", True),
+        ("https://mp.weixin.qq.com/r?url=https://shop.example/?from=qr.example", "https://qr.example", False),
+        ("https://shop.example/?from=https://qr.example", "https://qr.example", False),
     ],
 )
 def test_a_link_back_to_the_service_is_known_however_it_is_written(url: str, public_url: str, back: bool) -> None:  # noqa: FBT001
@@ -192,6 +197,16 @@ WG, WC, WA = TargetKind.WECOM_GROUP, TargetKind.WECOM_CONTACT, TargetKind.WECOM_
         ("https://payapp.weixin.qq.com/qr/x", None, "https://payapp.weixin.qq.com/qr/x"),
         ("https://c.pc.qq.com/middlem.html?pfurl=https%3A%2F%2Fweixin.qq.com%2Fg%2FAbC", G, "https://weixin.qq.com/g/AbC"),
         ("https://url.cn/x?a=1#u=https://u.wechat.com/kE", P, "https://u.wechat.com/kE"),
+        ("https://mp.weixin.qq.com/r?url=weixin.qq.com/g/AbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://mp.weixin.qq.com/r?url=//weixin.qq.com/g/AbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://mp.weixin.qq.com/r?weixin.qq.com/g/AbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://c.pc.qq.com/middlem.html?pfurl=weixin.qq.com%2Fg%2FAbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://mp.weixin.qq.com/r?url=https%253A%252F%252Fweixin.qq.com%252Fg%252FAbC", G, "https://weixin.qq.com/g/AbC"),
+        ("https://url.cn/x?u=c.pc.qq.com%2Fa%3Fpfurl%3Dhttps%253A%252F%252Fweixin.qq.com%252Fr%252FAbC", None,
+         "https://weixin.qq.com/r/AbC"),
+        ("https://www.weixin.qq.com/g/AbC", G, "https://www.weixin.qq.com/g/AbC"),
+        ("https://work.wechat.com/gm/0123", WG, "https://work.wechat.com/gm/0123"),
+        ("https://www.work.weixin.qq.com/ca/cawcde01", WA, "https://www.work.weixin.qq.com/ca/cawcde01"),
     ],
 )  # fmt: skip
 def test_what_opens_from_a_qr_alone_is_known_however_it_is_spelt(
@@ -211,6 +226,8 @@ def test_what_opens_from_a_qr_alone_is_known_however_it_is_spelt(
         "https://mp.weixin.qq.com/s/Example",
         # A page that shows the QR it is given is a page.
         "https://shop.example/join?qr=https://weixin.qq.com/g/AbC",
+        "https://mp.weixin.qq.com/s?title=weixin.qq.com&__biz=Mzk=&url=work.weixin.qq.com/kfid/kfc01",
+        "https://mp.weixin.qq.com/s?a=%25%2525&b=:&c=..//&d=//&e=https://[",
         "https://work.weixin.qq.com/kfid/kfc0123456789abcdef",
         "https://work.weixin.qq.com/",
         "https://wxaurl.cn/Example",
