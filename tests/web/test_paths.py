@@ -24,7 +24,9 @@ from tests.web.api.steps import done, make_code
 SPOILT = [
     "{}。", "{}，", "{}）", "{}.", "{},", "{})", "{}！", "{}；", "{}:", "{}：", "“{}”", "‘{}’", "《{}》", "{} ",
     "{}\u3000", "{}\u200b", "\u200b{}", "{}\ufeff", "{}\u2060。", "{}。请扫码进群", "{}…", "{}？from=wx", "{}>", "{}」",
-    "{}'", '{}"',
+    "{}'", '{}"', "{}。Scan me", "{}，用WeChat扫", "{}（A店）", "{}(A店)", "{}👍OK", "{}用WeChat扫", "{}, 用WeChat扫",
+    "{}%20", "{}%E3%80%82", "%20{}%0A", "{}//", "//{}", "{}&from=timeline", "{}.html", "{}.htm", "*{}*", "**{}**",
+    "`{}`", "{}<br>", "{}&nbsp;", "{}[1]", "{}／", "{}。/。Scan",
 ]  # fmt: skip
 
 
@@ -100,7 +102,25 @@ async def test_what_an_older_process_put_into_the_sieve_is_found_as_it_is_printe
 
 
 @pytest.mark.parametrize(
-    "path", ["/index.html", "/wp-login.php", "/a/b", "/。", "/短码", "/a b", "/" + "a" * 300, "/.env", "/a.txt"]
+    "path",
+    [
+        "/index.html",
+        "/wp-login.php",
+        "/a/b",
+        "/。",
+        "/短码",
+        "/a b",
+        "/" + "a" * 300,
+        "/.env",
+        "/a.txt",
+        "/a.php",
+        "/%E7%9F%AD",
+        "/index.htm",
+        "/a b c",
+        "/a,b",
+        "/%",
+        "/%2e%2e/a",
+    ],
 )
 def test_what_is_no_spoilt_slug_is_left_alone(path: str) -> None:
     assert mend_path(path) is None
