@@ -51,7 +51,25 @@ class Browser:
 
 # Source: docs/facts.md §5, the declared crawlers of Tencent; beside them, words that programs use of themselves. Phones
 # are called CUBOT, M bot and POWER BOT, so a bare "bot" says nothing.
-_DECLARED: Final = re.compile(r"Tencent Security Team|^mpcrawler|(?<!cu)bot/\d|crawl|spider", re.IGNORECASE)
+_TENCENT: Final = re.compile(r"Tencent Security Team|mpcrawler|TencentBot", re.IGNORECASE)
+_DECLARED: Final = re.compile(r"(?<!cu)bot/\d|crawl|spider", re.IGNORECASE)
+# What a manufacturer calls a phone is no name of a program: Spider X, Robot X1.
+_MODEL: Final = re.compile(r"(Android [\d.]+;(?: [a-z]{2}[-_][A-Za-z]{2};)?)[^;()]*(?= Build/)")
+# Names that programs give themselves, and that the list lacks: those of `tests/facts/ua_programs.json` and of probes.
+_UNLISTED: Final = re.compile(
+    r"Playwright|Puppeteer|Cypress/|Thunderbird|proofpoint|urlscan|Palo ?Alto ?Networks|TencentCloud-Probe"
+    r"|Teams Preview|WeChatShareExtensionDebug|meta-external|Google-(?:PageRenderer|Safety)|^Viber|^Prometheus"
+    r"|^Blackbox|LarkUrl2Meta|Mimecast|virustotal|Barracuda|^Symantec|^Selenium|Cardyb|^Misskey|^HAProxy|^Consul|^nginx-|^Envoy"
+    r"|^Microsoft Office",
+    re.IGNORECASE,
+)
+# Libraries that the list has, too: an app or a script of a marketer asks with one.
+_LIBRARY: Final = re.compile(
+    r"curl|wget|httpie|postman|python|aiohttp|httpx|okhttp|axios|undici|node-fetch|^got |superagent|go-http-client"
+    r"|java/|httpclient|httpasyncclient|reactornetty|guzzle|^php|ruby|faraday|typhoeus|^http\.rb/[\d.]+$|reqwest"
+    r"|hyper/|restsharp|dart/|libwww|lua-resty|cfnetwork|dalvik",
+    re.IGNORECASE,
+)
 # Office asks for what a document links to before it opens a browser, and says so in the words of an old one.
 _OFFICE: Final = re.compile(r"ms-office|MSOffice")
 # Source: RFC 9110 §10.1.5 and every browser since 1994: what shows pages to people says one of these, and describes the
@@ -125,10 +143,10 @@ def read_user_agent(text: str, *, json: bool = False, listed: Callable[[str], bo
     """Classify a user agent string; the order of the tests is part of the rule (WeCom also says MicroMessenger).
 
     An HTTP library is a bot, unless it asks for `json`: a page is of no use to it. `listed` looks up the names of
-    programs, for agents that look like a browser other than WeChat's or WeCom's.
+    programs, for agents other than WeChat's or WeCom's, whose mark stands for a person whatever else the agent says.
     """
     system = next((system for mark, system in _SYSTEMS if mark.search(text)), System.OTHER)
-    if _DECLARED.search(text):
+    if _TENCENT.search(text):
         client = Client.BOT
     elif "wechatdevtools/" in text:
         client = Client.DEVTOOLS
@@ -136,12 +154,20 @@ def read_user_agent(text: str, *, json: bool = False, listed: Callable[[str], bo
         client = Client.WECOM
     elif "MicroMessenger/" in text:
         client = Client.WECHAT
-    elif _BROWSER.search(text):
-        client = Client.BOT if _OFFICE.search(text) or listed(text) else Client.BROWSER
     else:
-        client = Client.BROWSER if json and not _WATCHING.search(text) else Client.BOT
+        client = _other_client(_MODEL.sub(r"\1", text), listed, json=json)
     mini_program = "MiniProgramEnv" in text or "miniProgram" in text
     return Browser(client, system, mini_program)
+
+
+def _other_client(text: str, listed: Callable[[str], bool], *, json: bool) -> Client:
+    """Classify an agent without a mark of Tencent's apps and without the model of its phone."""
+    if _DECLARED.search(text) or _UNLISTED.search(text) or _OFFICE.search(text):
+        return Client.BOT
+    if _BROWSER.search(text):
+        return Client.BOT if listed(text) else Client.BROWSER
+    asks = json and not _WATCHING.search(text) and (_LIBRARY.search(text) or not listed(text))
+    return Client.BROWSER if asks else Client.BOT
 
 
 def is_preview(method: str, browser: Browser, headers: Mapping[str, str]) -> bool:

@@ -20,6 +20,17 @@ KNOWN = json.loads((FACTS / "ua_samples.json").read_text())["samples"]
 PROGRAMS = json.loads((FACTS / "ua_programs.json").read_text())["programs"]
 LIBRARIES = json.loads((FACTS / "ua_programs.json").read_text())["libraries"]
 JSON = {"Accept": "application/json"}
+CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/116.0.0.0 Mobile Safari/537.36"
+# Made up from the names that these programs put behind a browser's.
+UNLISTED = [
+    *(f"Mozilla/5.0 (X11; Linux x86_64) {CHROME} {name}" for name in (
+        "Cypress/13.6.0", "Puppeteer", "Playwright/1.40.0", "TencentCloud-Probe", "DatadogSynthetics",
+        "Microsoft Teams Preview",
+    )),
+    "Mozilla/5.0 (compatible; proofpoint)", "Mozilla/5.0 (compatible; urlscan)",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; PaloAltoNetworks)",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Thunderbird/115.6.0",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("sample", PEOPLE, ids=lambda sample: sample["what"])
@@ -38,8 +49,31 @@ def test_the_list_changes_nothing_for_wechat_and_wecom(sample: dict[str, str]) -
 @pytest.mark.parametrize("agent", PROGRAMS, ids=lambda agent: agent[:50])
 def test_programs_that_name_themselves_take_no_place(agent: str) -> None:
     assert read_browser(agent.encode(), False).client is Client.BOT
-    if agent.startswith("Mozilla/") and "(" in agent:
-        assert read_browser(agent.encode(), True).client is Client.BOT, "what claims to be a browser is no library"
+
+
+@pytest.mark.parametrize("agent", UNLISTED, ids=lambda agent: agent[-30:])
+def test_programs_that_the_list_lacks_take_no_place(agent: str) -> None:
+    assert read_browser(agent.encode(), False).client is Client.BOT
+    assert read_browser(agent.encode(), True).client is Client.BOT
+
+
+@pytest.mark.parametrize("model", ["Spider X", "SPIDER-MAN", "Bot/3", "CRAWLER 5", "Robot X1", "SCAN-L09", "Probe 2"])
+@pytest.mark.parametrize("asks_json", [False, True])
+def test_a_phone_may_be_called_anything(model: str, *, asks_json: bool) -> None:
+    agent = f"Mozilla/5.0 (Linux; Android 13; {model} Build/TP1A; wv) {CHROME}"
+    assert read_browser(agent.encode(), asks_json).client is Client.BROWSER
+    assert read_browser(f"{agent} MicroMessenger/8.0.50.2700".encode(), asks_json).client is Client.WECHAT
+    assert read_browser(f"{agent} wxwork/4.1.13 MicroMessenger/7.0.1".encode(), asks_json).client is Client.WECOM
+
+
+def test_a_mini_program_that_asks_for_json_is_a_person() -> None:
+    agent = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148 MicroMessenger/8.0.50 crawlspace/1"
+    assert read_browser(agent.encode(), True).client is Client.WECHAT
+
+
+@pytest.mark.parametrize("agent", PROGRAMS, ids=lambda agent: agent[:50])
+def test_a_program_that_is_no_library_takes_no_place_for_json_either(agent: str) -> None:
+    assert read_browser(agent.encode(), True).client is Client.BOT
 
 
 @pytest.mark.parametrize("agent", LIBRARIES, ids=lambda agent: agent[:50])
