@@ -86,7 +86,7 @@ class Database:
         # report may take as long as a statement may. Of ten connections four are for edits, three for codes that are
         # read, two for what the API reads, and fewer of each for one workspace: so one is left for what takes no time,
         # such as keys of the API and slugs.
-        edits, codes, views = (max(1, pool_size * share // 10) for share in (4, 3, 2))
+        edits, codes, views = (max(1, int(pool_size * share)) for share in (0.4, 0.3, 0.25))
         self._edits = Shares(
             edits, _less(edits, pool_size // 4), _too_many_edits,
             waiting_each=EDITS_WAITING, waiting_all=EDITS_WAITING * 8, seconds=EDITS_WAIT_SECONDS,
