@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from app.counters import activity
 from app.domain.code import WorkspaceId
-from app.domain.elapsing import lasts
+from app.domain.elapsing import lasts, was_set_back
 from app.domain.errors import CountersAway, StoreAway
 from app.services.draining import Drain
 
@@ -51,12 +51,14 @@ class SlowRound:
         self._last: datetime | None = None
 
     async def next(self, now: datetime, every: timedelta) -> Sequence[WorkspaceId]:
-        """Return the next workspaces; all of them the first time, and after `restart`.
+        """Return the next workspaces; all of them the first time, after `restart`, and when the clock was set back.
 
         Raises: StoreAway — the first time; later those that are known come up again.
         """
         if self._last is None:
             self._all = await self._list_workspaces()
+            self._passed, share = 0, 1.0
+        elif was_set_back(self._last, now):
             self._passed, share = 0, 1.0
         else:
             share = min(1.0, max(0.0, (now - self._last) / every))

@@ -18,7 +18,7 @@ from app.domain.errors import CountersAway
 from app.domain.workspace import Workspace
 from app.services.batching import Batcher
 from app.services.rounds import ALL_EVERY, PAUSE_MAX, Rounds
-from app.services.watching import REREAD_EVERY, Rereader
+from app.services.watching import REREAD_EVERY, Rereader, Watcher
 from app.store.database import Database
 from tests.conftest import Clock
 from tests.scanning import Make, Process
@@ -65,6 +65,16 @@ async def test_an_event_whose_note_was_lost_is_found(
         clock.forward(seconds=ALL_EVERY.total_seconds() / 2)
         found |= set(await rounds.unsettled())
     assert workspace.id in found
+
+
+async def test_what_waits_is_counted(
+    process: Process, redis: Redis, database: Database, clock: Clock, workspace: Workspace
+) -> None:
+    watcher = Watcher(database, redis, clock)
+    before = (await watcher.behind()).entries
+    clock.forward(seconds=-HOUR)
+    await happens(redis, clock, workspace.id)
+    assert (await watcher.behind()).entries == before + 1
 
 
 async def test_what_was_set_aside_is_read_again(
