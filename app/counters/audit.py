@@ -212,6 +212,18 @@ async def streams(redis: Redis) -> AsyncIterator[set[WorkspaceId]]:
             return
 
 
+async def time_left(redis: Redis, names: Sequence[str]) -> list[int | None]:
+    """Tell in how many ms each key ends by itself; None for one that lasts, or is not there.
+
+    Cost: one round trip. Raises: CountersAway.
+    """
+    with away():
+        async with redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.pttl(name)
+            return [int(ms) if int(ms) >= 0 else None for ms in await pipe.execute()]
+
+
 def _events(rows: Sequence[Any]) -> list[Event]:
     return [event for name, fields in rows for event in unpack(packed(name, paired(fields)))]
 

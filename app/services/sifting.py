@@ -71,10 +71,10 @@ async def print_slug(tx: Writing, redis: Redis, slug: Slug) -> None:
     """
     # Who makes a new sieve has begun it before he waits for this lock: either he reads the slug, or it is put in there.
     await slugs.make(tx)
-    await sieve.put(redis, _forms([slug]))
+    await sieve.put(redis, forms([slug]))
 
 
-def _forms(some: Iterable[Slug]) -> list[Slug]:
+def forms(some: Iterable[Slug]) -> list[Slug]:
     """List slugs as they are printed, and as all spellings of them agree where that differs.
 
     Both are needed: older versions ask about, and put in, what is printed alone.
@@ -114,11 +114,11 @@ class SieveMaker:
             await slugs.made(tx)
         found = 0
         async for page in slugs.pages(self._database):
-            forms = _forms(page)
-            for start in range(0, len(forms), PUT):
-                if not await sieve.put(self._redis, forms[start : start + PUT], token):
+            spelt = forms(page)
+            for start in range(0, len(spelt), PUT):
+                if not await sieve.put(self._redis, spelt[start : start + PUT], token):
                     return False
-            found += len(forms)
+            found += len(spelt)
         if not await sieve.place(self._redis, token, found):
             return False
         say("sieve_made", slugs=found, size=size)

@@ -19,7 +19,9 @@ from app.domain.seat import Seat
 from app.domain.tally import fold
 from app.services.comparing import NO_CODE, NO_TARGET, Difference, Recorded, compare, trouble
 from app.services.draining import Drain
+from app.services.lasting import Lasting
 from app.services.seen_seats import SeenSeats
+from app.services.sifting import forms
 from app.store import records, rests, retellings, slugs
 from app.store.database import Database, Writing
 from app.store.snapshots import read_days, share_version
@@ -69,6 +71,7 @@ class Verifier:
         self._clock = clock
         self._pseudonyms = pseudonyms
         self._seen = SeenSeats(database, redis, drain)
+        self._lasting = Lasting(database, redis, clock)
 
     async def differences(self, workspace: WorkspaceId, progress: Progress = _quiet) -> AsyncIterator[Difference]:
         """Name every difference of a workspace as it is found; none proves that all agree.
@@ -83,6 +86,7 @@ class Verifier:
             ("codes", self._codes),
             ("seen seats", self._seen.differences),
             ("slugs", self._slugs),
+            ("keys that must last", self._lasting.differences),
         )
         for what, step in steps:
             progress(f"{workspace}: {what}")
@@ -141,6 +145,7 @@ class Verifier:
         comparisons = (
             retellings.places_apart, retellings.seats_apart, retellings.homes_apart, retellings.kinds_apart,
             retellings.hours_apart, retellings.adds_apart, retellings.slugs_apart,
+            retellings.revisions_apart,
         )  # fmt: skip
         for comparison in comparisons:
             async with self._database.reading() as connection:
@@ -283,12 +288,15 @@ class Verifier:
         return not name or self._pseudonyms is None or name in self._pseudonyms.names(workspace, seat.visitor)
 
     async def _slugs(self, workspace: WorkspaceId) -> AsyncIterator[Difference]:
-        """Ask the slug filter for every slug that was ever printed: one that it holds back is a print that is 404."""
+        """Ask the slug filter for every slug that was ever printed, and for the form on which all spellings agree.
+
+        One that it holds back is a print that is 404, or is so for those who type it in other capitals.
+        """
         missing: list[Slug] = []
         asked = 0
         async for page in slugs.pages(self._database, workspace):
             for start in range(0, len(page), _SLUGS):
-                some = page[start : start + _SLUGS]
+                some = forms(page[start : start + _SLUGS])
                 told = await sieve.sift(self._redis, some)
                 missing += [slug for slug, one in zip(some, told, strict=True) if not one.may_be]
                 asked += len(some)

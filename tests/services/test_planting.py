@@ -14,6 +14,7 @@ from app.domain.code import CodeId, WorkspaceId
 from app.domain.pseudonym import Pseudonyms
 from app.domain.shifts import local_day
 from app.domain.workspace import Workspace
+from app.services import sifting
 from app.services.draining import Drain
 from app.services.reconciling import Reconciler
 from app.services.sifting import SieveMaker
@@ -164,6 +165,12 @@ REDIS: dict[str, tuple[Plant, str]] = {
     "counts_of_another_type": (lambda s: s.redis.rename(s.code[2], s.code[1]), "could not be compared"),
     "version": (lambda s: s.redis.hset(s.code[0], "state", "99"), "version in force"),
     "sieve": (sieve_of_zeros, "slugs that the filter"),
+    "meta_that_ends": (lambda s: s.redis.expire(s.code[0], 3600), "the key meta ends"),
+    "counts_that_end": (lambda s: s.redis.expire(s.code[1], 3600), "the key counts ends"),
+    "holds_that_end": (lambda s: s.redis.expire(s.code[2], 3600), "the key holds ends"),
+    "stream_that_ends": (lambda s: s.redis.expire(keys.epoch(s.workspace), 3600), "the key epoch ends"),
+    "adds_that_end": (lambda s: s.redis.expire(keys.adds(s.workspace, DAY), 3600), "end too soon"),
+    "lost_zone": (lambda s: s.redis.set(keys.eras(s.workspace), "0 77"), "changes of the time zone"),
 }  # fmt: skip
 # What is done, what undoes it, and what is named.
 POSTGRESQL: dict[str, tuple[str, str, str]] = {
@@ -261,6 +268,24 @@ POSTGRESQL: dict[str, tuple[str, str, str]] = {
         "update slugs set code_id = '{s}', channel = 0 where slug = '{other}';"
         "update slugs set code_id = '{g}', channel = 0 where slug = '{slug}'"),
         "leads to another code",
+    ),
+    "slug_without_its_twin": (
+        "update slugs set twin = true where slug = '{slug}'", "update slugs set twin = false where slug = '{slug}'",
+        "is found in no other capitals",
+    ),
+    "payload_of_no_revision": (
+        "update targets set payload = payload || 'x' where id = '{t}'",
+        "update targets set payload = left(payload, -1) where id = '{t}'", "shows another QR than revision 1",
+    ),
+    "revision_that_is_not_there": (
+        "update targets set revision = 9 where id = '{t}'", "update targets set revision = 1 where id = '{t}'",
+        "revision 9 of its QR is not there",
+    ),
+    "target_moved_with_its_totals": (
+        ("update targets set code_id = '{s}' where id = '{t}';"
+        "update target_totals set code_id = '{s}' where target_id = '{t}'"),
+        ("update targets set code_id = '{g}' where id = '{t}';"
+        "update target_totals set code_id = '{g}' where target_id = '{t}'"), "places given for code",
     ),
     "slug_of_a_channel": (
         "update slugs set channel = 50 where code_id = '{g}' and channel = 1",
@@ -368,3 +393,19 @@ async def test_a_workspace_of_many_codes_is_compared_page_by_page(
     found = await stage.verify()
     assert [stage.group.id in line for line in found if "bits" in line] == [True]
     assert [stage.staff.targets[0] in line for line in found if "places taken" in line] == [True]
+
+
+async def test_a_print_that_is_found_in_its_own_capitals_only_is_named(
+    stage: Stage, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(api, stage.workspace, kind="group", slug="Moon-Cake")
+    assert await stage.verify() == []
+    with monkeypatch.context() as patch:
+        # As the versions made it that knew of no other capitals.
+        patch.setattr(sifting, "forms", list)
+        await SieveMaker(stage.database, stage.redis).make()
+    [found] = await stage.verify()
+    assert "slugs that the filter" in found
+    assert "moon-cake" in found
+    await SieveMaker(stage.database, stage.redis).make()
+    assert await stage.verify() == []
