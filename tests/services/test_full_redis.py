@@ -200,3 +200,22 @@ async def test_what_a_full_redis_refuses_has_changed_nothing(
     before = await content(redis)
     await refused[what](made)
     assert await content(redis) == before
+
+
+async def test_all_holds_of_an_erased_visitor_end_in_a_full_redis(
+    process: Process, code: Make, redis: Redis, clock: Clock
+) -> None:
+    codes = [await code(5, hold_seconds=600) for _ in range(3)]
+    holds = [keys.code_keys(made.workspace, CodeId(made.id))[2] for made in codes]
+    for made, key in zip(codes, holds, strict=True):
+        await process.phone().scan(made.slug)
+        [seat] = [str(seat) for seat in await redis.zrange(key, 0, -1)]
+        # One visitor has a hold of each code.
+        await redis.zadd(key, {seat.rsplit(".", 1)[0] + ".one": await redis.zscore(key, seat) or 0})
+        await redis.zrem(key, seat)
+    await fill(redis)
+    await audit.give_back(redis, codes[0].workspace, "one")
+    for key in holds:
+        [seat] = [str(seat) for seat in await redis.zrange(key, 0, -1)]
+        assert await redis.zscore(key, seat) == 0
+    await redis.config_set("maxmemory", 0)
