@@ -39,7 +39,7 @@ async def make(database: Database, day: date) -> None:
     A table is made by itself and then attached, so that other days are read and written meanwhile. A table that is made
     as a partition waits for every reader of `events`, and every writer waits for it.
     Source: PostgreSQL manual, ALTER TABLE, ATTACH PARTITION: SHARE UPDATE EXCLUSIVE on the parent; read 2026-11-25.
-    Raises: StoreAway — also when a lock is in the way for too long.
+    Raises: StoreAway — also when a lock is in the way for too long; Unreadable — the day is too far ahead.
     """
     name = name_of(day)
     try:
@@ -50,6 +50,7 @@ async def make(database: Database, day: date) -> None:
             await driver.execute("select pg_advisory_xact_lock(hashtext('huoma events partition'))")
             await driver.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
             if not await driver.fetchval("select to_regclass($1)", name):
+                await records.insist_on_nearness(driver, day)
                 await driver.execute(f"create table {name} (like events including defaults including indexes)")
                 await driver.execute(
                     f"alter table events attach partition {name} "

@@ -29,6 +29,8 @@ _CODES: Final = 500
 _TARGETS: Final = 50_000
 # Rows sent to PostgreSQL together: so many that it works while the next are made, and few enough to be small.
 _ROWS: Final = 1_000
+# No clock is ahead by ten years: what says so comes from a foreign program.
+FAR_DAYS: Final = 3_653
 _LAST_DAY_MS: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) * 1000
 
 
@@ -234,10 +236,17 @@ def dropped(day: date) -> None:
     _partitions.discard(day)
 
 
+async def insist_on_nearness(driver: Any, day: date) -> None:
+    """Refuse a day so far ahead of PostgreSQL's clock that its partition would never be dropped. Raises: Unreadable."""
+    if await driver.fetchval("select $1::date - (now() at time zone 'utc')::date > $2::int", day, FAR_DAYS):
+        raise Unreadable(f"{day} is too far ahead")
+
+
 async def _insist_on_partition(driver: Any, day: date) -> None:
     if day in _partitions:
         return
     if not await driver.fetchval("select to_regclass($1)", f"events_{day:%Y%m%d}"):
+        await insist_on_nearness(driver, day)
         raise DayMissingError(day)
     _partitions.add(day)
 
