@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -35,6 +36,10 @@ AGAIN_SECONDS = 5.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 when it did what it says."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="replace")
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(Settings.read(), options) or 0)
@@ -127,17 +132,35 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _servers(settings: Settings) -> Iterator[Settings]:
-    """Join the private servers that run in the data directory, or start those that are needed."""
-    if settings.database_url and settings.redis_url:
+def _servers(settings: Settings, *, create: bool = False) -> Iterator[Settings]:
+    """Join the private servers that run in the data directory, or start those whose data it holds.
+
+    Raises: ValueError — it holds none, and `create` is false; one server is set and the other is not.
+    """
+    if _sets_both(settings):
         yield settings
         return
     found = running(settings.data_dir)
     if found:
         yield _with(settings, found)
         return
-    with EmbeddedServers(settings.data_dir) as embedded:
+    embedded = EmbeddedServers(settings.data_dir)
+    if not (create or embedded.has_data):
+        raise ValueError(f"{settings.data_dir} holds no data; name the directory that does with {PREFIX}DATA_DIR.")
+    with embedded:
         yield _with(settings, embedded.servers)
+
+
+def _sets_both(settings: Settings) -> bool:
+    """Return whether both servers are set.
+
+    Raises: ValueError — only one is: the other would be that of another service, whose prints it knows nothing of.
+    """
+    is_set = {"DATABASE_URL": bool(settings.database_url), "REDIS_URL": bool(settings.redis_url)}
+    if len(set(is_set.values())) == 2:
+        [has], [lacks] = ([name for name, there in is_set.items() if there is which] for which in (True, False))
+        raise ValueError(f"{PREFIX}{has} is set and {PREFIX}{lacks} is not: set both, or neither.")
+    return all(is_set.values())
 
 
 def _with(settings: Settings, servers: Servers) -> Settings:
@@ -213,7 +236,7 @@ def _signals_as_interrupts() -> Iterator[None]:
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
     names = ("server", "host", "port", "workers")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    settings = replace(_needing_servers(settings), **chosen)
+    settings = _needing_servers(replace(settings, **chosen))
     asyncio.run(starting.check(settings))
     serving.serve(settings)
     return 0
@@ -232,7 +255,7 @@ def show_key(key: str) -> None:
 
 
 def _migrate(settings: Settings, _: argparse.Namespace) -> int:
-    with _servers(settings) as found:
+    with _servers(settings, create=True) as found:
         key = asyncio.run(_prepare(found))
     if key and key != settings.bootstrap_key:
         show_key(key)
@@ -386,14 +409,17 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
 
 
 def _needing_servers(settings: Settings) -> Settings:
-    """Insist on servers for a process that is one of many and so cannot own any.
+    """Insist on servers, and on the secret, for a process that is one of many and so cannot own any.
 
     Raises: ValueError.
     """
-    found = running(settings.data_dir) if not (settings.database_url and settings.redis_url) else None
-    if not found and not (settings.database_url and settings.redis_url):
+    if _sets_both(settings):
+        settings.secrets()
+        return settings
+    found = running(settings.data_dir)
+    if not found:
         raise ValueError(f"Set {PREFIX}DATABASE_URL and {PREFIX}REDIS_URL, or start everything with `huoma up`.")
-    return _with(settings, found) if found else settings
+    return _with(settings, found)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,10 @@ def greet(public_url: str, local_url: str, key: str) -> None:
     print()
     if httpx.head(f"{local_url}/{SLUG}", trust_env=False).is_success:
         url = f"{public_url}/{SLUG}"
-        print(terminal(url))
+        drawn = terminal(url)
+        # A terminal without block letters would show question marks.
+        if drawn.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8") == drawn:
+            print(drawn)
         print(f"  demo code  {url}   (3 groups of 200; scan the code above, or open the address)")
     if public_url.startswith(_LOOPBACK):
         print("             for a phone in your network: HUOMA_HOST=0.0.0.0 HUOMA_PUBLIC_URL=http://<address>:<port>")

@@ -101,8 +101,9 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _cannot_listen(settings: Settings, error: Exception) -> ValueError:
+    said = getattr(error, "strerror", None) or error
     return ValueError(
-        f"Cannot listen on {settings.host} port {settings.port}: {error}. Choose another with {PREFIX}PORT."
+        f"Cannot listen on {settings.host} port {settings.port}: {said}. Choose another with {PREFIX}PORT."
     )
 
 

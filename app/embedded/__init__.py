@@ -61,6 +61,11 @@ class EmbeddedServers:
         self._cleanup = ExitStack()
 
     @property
+    def has_data(self) -> bool:
+        """Return whether they were started here before."""
+        return self.postgres.data.exists()
+
+    @property
     def servers(self) -> Servers:
         """Where both listen, once started."""
         return Servers(database_url=self.postgres.url, redis_url=self.redis.url)
@@ -106,12 +111,20 @@ class EmbeddedServers:
 
     def _own(self, started: ExitStack) -> None:
         with suppress(FileExistsError):
-            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+                raise ForeignDirectoryError(
+                    f"{self.data_dir} cannot be made ({error.strerror}): name another directory with HUOMA_DATA_DIR."
+                ) from error
         claim(self.data_dir)
         lock = acquired(_lock(self.data_dir), GLANCE_SECONDS)
         if lock is None:
             holder = _lock(self.data_dir).read_text().strip() or "unknown"
-            raise DirectoryInUseError(f"{self.data_dir} is in use by another huoma (process {holder})")
+            raise DirectoryInUseError(
+                f"{self.data_dir} is in use by another huoma (process {holder}): stop it, or name another directory "
+                "with HUOMA_DATA_DIR."
+            )
         started.callback(os.close, lock)
         os.truncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())

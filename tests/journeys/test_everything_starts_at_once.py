@@ -21,10 +21,10 @@ from tests.running import PHONE, server_folder
 class Up:
     """One `huoma up`, and what it has printed."""
 
-    def __init__(self, folder: Path, port: str = "0", server: Server = Server.UVICORN) -> None:
+    def __init__(self, folder: Path, port: str = "0", server: Server = Server.UVICORN, **more: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HUOMA_")}
         environment |= {"HUOMA_DATA_DIR": str(folder), "HUOMA_PORT": port, "HUOMA_SERVER": server}
-        environment |= {"PYTHONUNBUFFERED": "1"}
+        environment |= {"PYTHONUNBUFFERED": "1", **more}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "up"],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -58,8 +58,8 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, server: Server = Server.UVICORN) -> Iterator[Up]:
-    started = Up(folder, server=server)
+def up(folder: Path, server: Server = Server.UVICORN, **environment: str) -> Iterator[Up]:
+    started = Up(folder, server=server, **environment)
     try:
         assert started.ready.wait(90)
         assert started.process.poll() is None, started.printed
@@ -122,8 +122,9 @@ def test_one_command_starts_a_demo_that_scans_and_stops_without_a_trace() -> Non
         assert processes_with(str(folder)) == []
         assert "Traceback" not in first.printed
 
-        with up(folder) as second:
+        with up(folder, PYTHONIOENCODING="ascii") as second:
             assert scan(second.demo) == "claimed"
+            assert "??" not in second.printed, "a terminal that cannot show the code shows none"
             api = second.demo.removesuffix("/demo") + "/api/v1"
             codes = httpx.get(f"{api}/codes", headers={"Authorization": f"Bearer {key}"}, trust_env=False).json()
             assert [code["slug"] for code in codes["items"]] == ["demo"]

@@ -257,3 +257,32 @@ def test_a_command_that_draws_nothing_needs_no_font(start: Start, command: str) 
     assert "PostgreSQL cannot be reached" in start(
         command, caption_font="/absent.ttf", database_url="postgresql+asyncpg://h@127.0.0.1:1/h"
     )
+
+
+@pytest.mark.parametrize("command", [*STARTS, "migrate"])
+@pytest.mark.parametrize(("has", "lacks"), [("DATABASE_URL", "REDIS_URL"), ("REDIS_URL", "DATABASE_URL")])
+def test_one_server_that_is_set_and_one_that_is_not(
+    start: Start, tmp_path: Path, command: str, has: str, lacks: str
+) -> None:
+    """The other one would be that of a service that runs in the data directory, and would forget its prints."""
+    said = start(command, **{lacks.lower(): ""})
+    assert f"HUOMA_{has} is set and HUOMA_{lacks} is not: set both, or neither." in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_no_secret(start: Start, command: str) -> None:
+    assert "Set HUOMA_SECRET to the same random text" in start(command, secret="")
+
+
+@pytest.mark.parametrize("command", ["verify", "rebuild", "workspaces list"])
+def test_a_data_directory_that_holds_nothing(start: Start, tmp_path: Path, command: str) -> None:
+    said = start(command, database_url="", redis_url="", data_dir=str(tmp_path / "elsewhere"))
+    assert "elsewhere holds no data; name the directory that does with HUOMA_DATA_DIR." in said
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_data_directory_that_cannot_be_made(start: Start) -> None:
+    said = start("migrate", database_url="", redis_url="", data_dir="/proc/nowhere")
+    assert "/proc/nowhere cannot be made" in said
+    assert "HUOMA_DATA_DIR" in said
