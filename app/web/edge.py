@@ -3,6 +3,7 @@
 The only file that knows which refusal has which status.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -196,7 +197,7 @@ def install_errors(app: FastAPI) -> None:
     async def spoken(request: Request, error: HTTPException) -> ProblemResponse:
         code = _BY_STATUS.get(error.status_code, "malformed_body")
         headers = {**(error.headers or {}), **(_allowed(request) if code == "method_not_allowed" else {})}
-        return problem(code, _HTTP_DETAIL[code], headers=headers)
+        return problem(code, _unreadable(error.__cause__) or _HTTP_DETAIL[code], headers=headers)
 
     async def invalid(_request: Request, error: RequestValidationError) -> ProblemResponse:
         return _validation_problem(error)
@@ -225,6 +226,13 @@ _HTTP_DETAIL: Final = {
     "body_too_large": "The body is too large: 2 MB of JSON or 12 MB of upload at most.",
     "body_too_slow": "The body did not come in time.",
 }
+
+
+def _unreadable(cause: BaseException | None) -> str | None:
+    """Say why a body could not be read, where that is known."""
+    if isinstance(cause, UnicodeDecodeError):
+        return "The text is not UTF-8."
+    return "The body is not JSON." if isinstance(cause, json.JSONDecodeError) else None
 
 
 def _allowed(request: Request) -> dict[str, str]:

@@ -116,9 +116,8 @@ AskedInstant = Annotated[
 
 Allowed = Annotated[
     list[Allowance],
-    Field(
-        max_length=len(Allowance), description="Refusals that you override, by their code.", examples=[["other_kind"]]
-    ),
+    # Without an example: the page would choose it, and so override a refusal that was not read.
+    Field(max_length=len(Allowance), description="Refusals that you override, by their code."),
 ]
 Flag = Annotated[bool, Field(strict=True)]
 HoldSeconds = Annotated[int, Field(strict=True, ge=limits.HOLD_SECONDS_MIN, le=limits.HOLD_SECONDS_MAX)]

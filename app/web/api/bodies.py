@@ -32,8 +32,9 @@ async def read_upload(request: Request, fields: type[P], text: type[P]) -> tuple
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if media_type == "multipart/form-data":
-            async with request.form(max_files=1, max_fields=_FIELDS_MAX) as form:
-                image, said = await _split(form)
+            # How much there may be is for `doors.BodyLimit` to say; a second picture is refused by its name.
+            async with request.form(max_files=_FIELDS_MAX, max_fields=_FIELDS_MAX) as form:
+                image, said = await _split(form, frozenset(fields.model_fields))
             return _validated(fields, said), Source(image=image)
         if media_type == "application/json":
             body = _validated(text, json.loads(await request.body()))
@@ -50,9 +51,11 @@ def content_of(fields: BaseModel, source: Source) -> dict[str, Any]:
     return {**fields.model_dump(mode="json"), "image": image}
 
 
-async def _split(form: FormData) -> tuple[bytes, dict[str, Any]]:
+async def _split(form: FormData, known: frozenset[str]) -> tuple[bytes, dict[str, Any]]:
+    """Take the picture and the texts of a form apart; an empty text counts as left out, since forms send all fields."""
     items = form.multi_items()
     said: dict[str, Any] = {}
+    empty: set[str] = set()
     image = form.get("image")
     for name, value in items:
         if name == "allow" and isinstance(value, str):
@@ -64,12 +67,14 @@ async def _split(form: FormData) -> tuple[bytes, dict[str, Any]]:
         if isinstance(value, UploadFile) != (name == "image"):
             said_to = "image must be a file (with curl: -F image=@file)" if name == "image" else "Only image is a file"
             raise _invalid(name, "file_expected" if name == "image" else "text_expected", said_to)
+        if value == "" and name in known:
+            empty.add(name)
         number = name in _NUMBERS and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value)
         said[name] = int(value) if number and isinstance(value, str) else value
     if not isinstance(image, UploadFile):
         raise _invalid("image", "missing", "Field required")
     del said["image"]
-    return await image.read(), said
+    return await image.read(), {name: value for name, value in said.items() if name not in empty}
 
 
 def _validated(model: type[P], value: Any) -> P:

@@ -58,10 +58,11 @@ _START: Final = """SwaggerUIBundle({
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
 });
 """
-# Swagger UI writes styles into elements and shows its icons from data URLs; scripts come from us alone.
+# Swagger UI writes styles into elements, shows its icons from data URLs, and pictures that it was answered from blobs;
+# scripts come from here alone.
 _PAGE_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -151,9 +152,23 @@ def _schemas() -> dict[str, Any]:
 
 
 def _with_image(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a form: a picture, and fields that are texts or left out, since a form has no null."""
     said = "A still screenshot or photo: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF, told by its content; 10 MB."
     image = {"type": "string", "contentMediaType": "image/*", "description": said}
-    return {**schema, "properties": {"image": image, **schema["properties"]}, "required": ["image"]}
+    fields = {name: _form_field(field) for name, field in schema["properties"].items()}
+    return {**schema, "properties": {"image": image, **fields}, "required": ["image"]}
+
+
+def _form_field(field: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a field with an empty text in place of null.
+
+    The page writes the default into the form, as text, and would make a value up where there is none.
+    """
+    kinds: list[dict[str, Any]] = [one for one in field.get("anyOf", ()) if one != {"type": "null"}]
+    if not kinds:
+        return dict(field)
+    assert len(kinds) == 1
+    return {key: value for key, value in field.items() if key != "anyOf"} | kinds[0] | {"default": ""}
 
 
 def _example(code: str) -> dict[str, Any]:

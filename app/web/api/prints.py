@@ -92,9 +92,8 @@ IfNoneMatch = Annotated[str | None, Header(description="An ETag you have: 304 wh
 
 
 def _image(*forms: Format) -> Any:
-    content = {
-        _MEDIA_TYPES[form]: {"schema": {"type": "string", "contentMediaType": _MEDIA_TYPES[form]}} for form in forms
-    }
+    # Without a type: the page would spell a picture of its own as text.
+    content: dict[str, Any] = {_MEDIA_TYPES[form]: {"schema": {}} for form in forms}
     return {200: {"description": "The print.", "content": content}}
 
 

@@ -141,6 +141,37 @@ def test_uploads_are_described_in_both_forms(document: dict[str, Any]) -> None:
         assert "payload" in resolve(document, content["application/json"]["schema"])["properties"]
 
 
+def test_a_form_has_nothing_that_the_page_would_send_by_itself(document: dict[str, Any]) -> None:
+    forms = {
+        name: resolve(document, operation["requestBody"]["content"]["multipart/form-data"]["schema"])
+        for name, operation in operations(document)
+        if "multipart/form-data" in operation.get("requestBody", {}).get("content", {})
+    }
+    assert len(forms) == 5
+    for name, form in forms.items():
+        assert "'null'" not in str(form["properties"]), name
+        assert "None" not in str(form["properties"]), name
+    # An override that stands in the form already is one that nobody has decided on.
+    for name in ("POST /api/v1/codes/{code_id}/targets", "PUT /api/v1/targets/{target_id}/qr"):
+        fields = forms[name]["properties"]
+        assert not {"example", "examples"} & set(fields["allow"])
+        assert fields["allow"]["default"] == []
+        assert (fields["expires_at"]["format"], fields["expires_at"]["default"]) == ("date-time", "")
+        # Without a default the page makes a value up.
+        assert {field for field, one in fields.items() if "default" not in one} == {"image"}
+
+
+def test_no_answer_has_an_example_of_a_picture(document: dict[str, Any]) -> None:
+    found = 0
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            for media_type, content in operation["responses"].get("200", {}).get("content", {}).items():
+                if media_type.startswith("image/"):
+                    assert content == {"schema": {}}, path
+                    found += 1
+    assert found > 9
+
+
 def test_every_print_takes_a_caption_and_may_lack_a_font(document: dict[str, Any]) -> None:
     drawing = {name: operation for name, operation in operations(document) if "/qr" in name and "PUT" not in name}
     assert len(drawing) == 9
@@ -176,6 +207,8 @@ async def test_the_page_asks_no_other_host(context: ApiContext) -> None:
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "script-src 'self';" in policy
+        # Prints that were drawn are shown from memory.
+        assert "img-src 'self' data: blob:;" in policy
         assert "http" not in policy
         assert "<script>" not in page.text
 

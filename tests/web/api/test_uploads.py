@@ -156,7 +156,9 @@ async def test_nobody_makes_us_read_pictures_for_a_code_that_is_not_his(
 @pytest.mark.parametrize(
     ("files", "data", "where"),
     [
-        ([("image", b"x"), ("image", b"y")], {}, None),
+        ([("image", b"x"), ("image", b"y")], {}, "image"),
+        ([("image", b"x")], {"name": ["", ""]}, "name"),
+        ([("image", b"x")], {"nom": ["", ""]}, "nom"),
         ([("picture", b"x")], {}, "picture"),
         ([("image", b"x")], {"nom": "n"}, "nom"),
         ([("image", b"x")], {"payload": "https://weixin.qq.com/g/ab"}, "payload"),
@@ -169,15 +171,37 @@ async def test_nobody_makes_us_read_pictures_for_a_code_that_is_not_his(
     ],
 )
 async def test_a_form_is_read_as_strictly_as_json(
-    api: httpx.AsyncClient, files: list[tuple[str, bytes]], data: dict[str, Any], where: str | None
+    api: httpx.AsyncClient, files: list[tuple[str, bytes]], data: dict[str, Any], where: str
 ) -> None:
     code = await make_code(api)
+    target = await make_target(api, code)
     parts = [(name, ("x.png", content)) for name, content in files]
-    response = await api.post(f"/codes/{code['id']}/targets", files=parts, data=data)
-    if where is None:
-        refused(response, 400, "malformed_body")
-    else:
-        refused(response, 422, "invalid", where)
+    refused(await api.post(f"/codes/{code['id']}/targets", files=parts, data=data), 422, "invalid", where)
+    if where != "members":
+        refused(await api.put(f"/targets/{target['id']}/qr", files=parts, data=data), 422, "invalid", where)
+
+
+async def test_an_empty_field_of_a_form_is_left_out(api: httpx.AsyncClient, samples: Path) -> None:
+    code = await make_code(api)
+    names = ("name", "member_limit", "members", "expires_at", "weight", "position", "display", "account_id", "allow")
+    made = done(await upload(api, code, samples / "group_zh.jpg", **dict.fromkeys(names, "")), 201)
+    assert (made["name_source"], made["expires_at_source"], made["member_limit"]) == ("printed", "printed", 200)
+    fresh = (samples / "group_zh_3_days_left.jpg").read_bytes()
+    data = {"expires_at": "", "allow": "other_group"}
+    renewed = done(await api.put(f"/targets/{made['id']}/qr", files={"image": fresh}, data=data))
+    assert renewed["expires_at_source"] == "printed"
+    # A form that names a field which does not exist is refused, also when it says nothing there.
+    refused(await upload(api, code, samples / "group_en.png", nom=""), 422, "invalid", "nom")
+
+
+async def test_an_empty_field_of_a_print_is_left_out(api: httpx.AsyncClient, samples: Path) -> None:
+    code = await make_code(api)
+    logo = {"logo": (samples / "no_code.jpg").read_bytes()}
+    names = ("size", "border", "ec", "dark", "light", "caption", "format")
+    plain = await api.post(f"/codes/{code['id']}/qr", files=logo)
+    empty = await api.post(f"/codes/{code['id']}/qr", files=logo, data=dict.fromkeys(names, ""))
+    assert (plain.status_code, empty.status_code) == (200, 200), empty.text
+    assert plain.content == empty.content
 
 
 async def test_a_form_without_a_picture_says_so(api: httpx.AsyncClient) -> None:
@@ -241,3 +265,15 @@ async def test_what_copying_leaves_unseen_around_a_text_is_taken_away(
         await api.post(f"/codes/{link['id']}/targets", json={"url": around.format("https://a.example/b")}), 201
     )
     assert target["payload"] == "https://a.example/b"
+
+
+@pytest.mark.parametrize("path", ["/codes", "/codes/{id}/targets"])
+async def test_a_body_that_cannot_be_read_says_why(api: httpx.AsyncClient, path: str) -> None:
+    url = path.format(id=(await make_code(api))["id"])
+    json_type = {"Content-Type": "application/json"}
+    gbk = refused(
+        await api.post(url, content='{"name": "春日"}'.encode("gbk"), headers=json_type), 400, "malformed_body"
+    )
+    assert gbk["detail"] == "The text is not UTF-8."
+    cut = refused(await api.post(url, content=b'{"name": ', headers=json_type), 400, "malformed_body")
+    assert cut["detail"] == "The body is not JSON."
