@@ -37,6 +37,7 @@ _HUOMA: Final = re.compile(
 )
 _PATH: Final = re.compile(r"(?:app|bench|chaos|deploy|docs|migrations|requirements|tests)/[\w./-]*")
 _TEST: Final = re.compile(r"test_\w+")
+_RULE: Final = re.compile(r"\|(?: *:?-+:? *\|)+")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def _lies() -> Iterator[str]:
     known = _Known()
     for page in pages():
         yield from _dead_links(page)
+        yield from _broken_tables(page)
         if page.name not in OF_THE_PAST:
             yield from known.unknown_names(page)
     for path in sorted((ROOT / "docs" / "adr").glob("*.md")):
@@ -117,6 +119,17 @@ def _dead_links(page: Page) -> Iterator[str]:
         goal = found[1]
         if not _ELSEWHERE.match(goal) and not (page.path.parent / goal.partition("#")[0]).exists():
             yield f"{page.name}: the link to {goal} leads nowhere"
+
+
+def _broken_tables(page: Page) -> Iterator[str]:
+    """Name rows that no head stands above: an empty line ends a table, and what follows is raw text."""
+    within = False
+    lines = page.prose.splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        row = line.startswith("|")
+        if row and not within and not _RULE.fullmatch(following):
+            yield f"{page.name}: no head of a table is above the row {line[:60]}"
+        within = row
 
 
 class _Known:
@@ -237,7 +250,9 @@ def _leaves(parser: argparse.ArgumentParser, words: tuple[str, ...], says: str) 
 
 def _argument(action: argparse.Action) -> str:
     name = action.dest.upper()
-    return f"[{action.option_strings[0]} {name}]" if action.option_strings else name
+    if not action.option_strings:
+        return name
+    return f"[{action.option_strings[0]}]" if action.nargs == 0 else f"[{action.option_strings[0]} {name}]"
 
 
 def _command_rows() -> str:

@@ -30,8 +30,8 @@ _REFUSALS = (
 async def create_code(body: NewCode, context: Context, caller: Writing, ask: Repeating, response: Response) -> CodeOut:
     """Create a code and the URL that is printed. Its kind and its slug never change.
 
-    A slug is case-sensitive and is never given twice, not even after its code was closed. Groups and staff have targets
-    with QRs, links have targets with URLs, menus have options.
+    A slug is unique without regard to case and is never given twice, not even after its code was closed. Groups and
+    staff have targets with QRs, links have targets with URLs, menus have options.
     """
     once: Once[CodeRecord] = await ask.once(body.model_dump(mode="json"), lambda code: _json(context, code))
     code = await context.codes.create(caller.workspace, body.draft(), context.clock(), once)
