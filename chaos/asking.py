@@ -25,8 +25,10 @@ class Reply(NamedTuple):
 
     @property
     def proper(self) -> bool:
-        """Tell whether it is what was asked for, or a problem that says what is away."""
-        return self.status == 200 or (self.status == 503 and self.code in {"store_away", "counters_away"})
+        """Tell whether it is what was asked for, or a problem that says what is away, or that others are first."""
+        return self.status == 200 or (
+            self.status == 503 and self.code in {"store_away", "counters_away", "too_many_reads"}
+        )
 
 
 @dataclass

@@ -225,7 +225,7 @@ class Recaller:
     async def _read_and_publish(self, code_id: CodeId, *, new: bool) -> Entry:
         workspace = await self._workspace_of(code_id)
         # Reading waits for an edit that is under way, with a connection in hand.
-        async with self._database.code_reads.turn(workspace):
+        async with self._database.code_turn(workspace):
             for _ in range(_ATTEMPTS):
                 expected = await versions.in_force(self._redis, workspace, code_id)
                 if expected.counted:

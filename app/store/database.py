@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, NewType
 
@@ -91,7 +91,7 @@ class Database:
             edits, _less(edits, pool_size // 4), _too_many_edits,
             waiting_each=EDITS_WAITING, waiting_all=EDITS_WAITING * 8, seconds=EDITS_WAIT_SECONDS,
         )  # fmt: skip
-        self.code_reads = Shares(
+        self._code_reads = Shares(
             codes, _less(codes, pool_size // 4), StoreAway, waiting_each=READS_WAITING, waiting_all=READS_WAITING_ALL
         )
         self._views = Shares(
@@ -114,7 +114,7 @@ class Database:
 
         Raises: Refusal `too_many_reads`; as `reading`.
         """
-        async with self._views.turn(workspace), self.reading() as connection:
+        async with self._turn(self._views, workspace), self.reading() as connection:
             yield connection
 
     @asynccontextmanager
@@ -130,8 +130,26 @@ class Database:
 
         Raises: Refusal `too_many_edits`; as `writing`.
         """
-        async with self._edits.turn(workspace), self.writing() as tx:
+        async with self._turn(self._edits, workspace), self.writing() as tx:
             yield tx
+
+    def code_turn(self, workspace: WorkspaceId) -> AbstractAsyncContextManager[None]:
+        """Wait until the workspace has a share left for reading a code. Raises: StoreAway."""
+        return self._turn(self._code_reads, workspace)
+
+    @asynccontextmanager
+    async def _turn(self, shares: Shares, workspace: WorkspaceId) -> AsyncIterator[None]:
+        """Wait for a turn, but not while PostgreSQL is silent: else each would find that out for itself in its turn.
+
+        Raises: StoreAway; what `shares` refuses with.
+        """
+        silences = self._patience.silences
+        with _away():
+            self._patience.check()
+        async with shares.turn(workspace):
+            with _away():
+                self._patience.check_since(silences)
+            yield
 
     async def close(self) -> None:
         """Close every connection of the pool."""

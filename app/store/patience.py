@@ -30,17 +30,35 @@ class Patience:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._silent = False
+        self._silences = 0
         self._opening: set[asyncio.Task[AsyncConnection]] = set()
         self._held: dict[Connection, float] = {}
+
+    def check(self) -> None:
+        """Raise TimeoutError when the server is silent and it is being found out whether it is back."""
+        if self._silent and self._opening:
+            raise TimeoutError("The server is silent, and is being asked already.")
+
+    @property
+    def silences(self) -> int:
+        """Count how often the server was found to be silent."""
+        return self._silences
+
+    def check_since(self, silences: int) -> None:
+        """Raise TimeoutError when the server has fallen silent since a count of `silences`, and is not back."""
+        if self._silent and self._silences != silences:
+            raise TimeoutError("The server has fallen silent.")
 
     async def open(self, opening: Coroutine[Any, Any, AsyncConnection]) -> AsyncConnection:
         """Wait for what opens a connection, all in all for so long and no longer.
 
         Raises: TimeoutError — it took too long, or the server is silent; what `opening` raises.
         """
-        if self._silent and self._opening:
+        try:
+            self.check()
+        except TimeoutError:
             opening.close()
-            raise TimeoutError("The server is silent, and somebody asks it already.")
+            raise
         task = asyncio.create_task(opening)
         self._opening.add(task)
         try:
@@ -86,6 +104,7 @@ class Patience:
     def fall_silent(self) -> None:
         """Take note that the server does not answer: tell all who wait to open, or for what they asked long ago."""
         self._silent = True
+        self._silences += 1
         for task in self._opening:
             task.cancel()
         self._opening.clear()

@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.domain.code import WorkspaceId
 from app.domain.errors import StoreAway
 from app.embedded import PostgresServer
 from app.embedded.locks import until
@@ -95,6 +97,23 @@ async def test_nobody_waits_behind_those_who_wait(server: PostgresServer, quick:
         await trying
     assert max(first) < CONNECT_SECONDS + SLACK_SECONDS
     assert sum(others) < CONNECT_SECONDS
+
+
+async def test_nobody_waits_for_a_turn_behind_those_who_wait(server: PostgresServer, quick: Database) -> None:
+    """One workspace has one turn at a time: each would find out in its own that nobody answers."""
+    workspace = WorkspaceId("busy")
+
+    async def told(way: Callable[[WorkspaceId], AbstractAsyncContextManager[Any]]) -> float:
+        began = time.monotonic()
+        with pytest.raises(StoreAway):
+            async with way(workspace), quick.reading():
+                pass
+        return time.monotonic() - began
+
+    with silent(server):
+        for way in (quick.viewing, quick.editing, quick.code_turn):
+            together = await asyncio.gather(*(told(way) for _ in range(20)))
+            assert max(together) < 2 * CONNECT_SECONDS + SLACK_SECONDS
 
 
 async def test_it_is_met_again_by_the_first_who_asks(server: PostgresServer, quick: Database) -> None:
