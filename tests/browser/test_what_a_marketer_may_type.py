@@ -25,7 +25,8 @@ NOT_SHOWN: Final = {
     "Fallback.payload", "FreshQr.payload", "FreshQr.url", "NewAccount.name",
     "NewChannel.name", "NewChannel.slug", "NewChannel.state", "NewKey.name",
     "NewTarget.payload", "TargetChange.name", "WorkspaceChange.name", "WorkspaceChange.time_zone",
-    "NewTargetPicture.name",
+    "NewTargetPicture.name", "Body_print_with_logo.caption", "Body_print_channel_with_logo.caption",
+    "Body_print_option_with_logo.caption",
 }  # fmt: skip
 # Pictures, and styles that are checked against a few words.
 NO_TEXTS: Final = frozenset({"image", "logo", "ec", "dark", "light", "format"})
