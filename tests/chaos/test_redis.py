@@ -52,7 +52,7 @@ async def test_a_full_redis_gives_nothing_and_loses_nothing(service: Service) ->
 
 
 async def test_a_redis_that_is_full_while_the_record_is_away_recovers_by_itself(service: Service) -> None:
-    row = await redis.filled_behind(service, SHORT, events=100_000)
+    row = await redis.filled_behind(service, SHORT, events=40_000)
     prove(row)
     assert row.told["unavailable"] > 0
 
