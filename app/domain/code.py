@@ -119,7 +119,13 @@ class Account:
             return TargetState.UNAVAILABLE
         if not self.shifts.on(now, time_zone):
             return TargetState.OFF_SHIFT
-        return TargetState.CAPPED if adds >= self.daily_cap else TargetState.LIVE
+        return self.spent(adds)
+
+    def spent(self, adds: int) -> TargetState:
+        """Say what its cap keeps it from, with so many adds that day: a cap of 0 is not over at midnight."""
+        if adds < self.daily_cap:
+            return TargetState.LIVE
+        return TargetState.CAPPED if self.daily_cap else TargetState.UNAVAILABLE
 
 
 class Origin(StrEnum):
@@ -308,7 +314,7 @@ def state_of(
         return TargetState.OFF_SHIFT
     if taken >= target.member_limit:
         return TargetState.FULL
-    return TargetState.CAPPED if account is not None and adds >= account.daily_cap else TargetState.LIVE
+    return TargetState.LIVE if account is None else account.spent(adds)
 
 
 def fold_slug(text: str) -> str:

@@ -62,9 +62,12 @@ def opens_at(code: Code, why: Shortage, now: datetime) -> datetime | None:
 
 
 def _by_hours(code: Code) -> Iterator[Target]:
-    """Pass over targets that keep the hours of one before, and die no later."""
+    """Pass over targets that keep the hours of one before, and die no later, and those of accounts with a cap of 0."""
     seen: dict[int, datetime] = {}
+    never = {account.id for account in code.accounts.values() if not account.daily_cap}
     for hours, target in zip(code.hours, code.targets, strict=True):
+        if target.account in never:
+            continue
         dies = target.expires_at or _NEVER
         if hours not in seen or dies > seen[hours]:
             seen[hours] = dies

@@ -63,6 +63,11 @@ class Roster:
         if spent:
             capped = {a.id for a in code.accounts.values() if spent.adds.get(a.id, 0) >= a.daily_cap}
             self.found_capped(t.id for i, t in enumerate(code.targets) if self._bytes[i] and t.account in capped)
+        if never := {a.id for a in code.accounts.values() if not a.daily_cap}:
+            self._bytes = bytearray(
+                _LEFT_OUT[TargetState.UNAVAILABLE] if byte and target.account in never else byte
+                for byte, target in zip(self._bytes, code.targets, strict=True)
+            )
 
     def found_full(self, target_id: TargetId) -> None:
         """Leave a target out until it re-opens."""

@@ -15,6 +15,7 @@ from app.domain.cap_days import spell_span
 from app.domain.code import AccountId, Code, CodeId, Fallback, Strategy, Target, TargetId, TargetState, WorkspaceId
 from app.domain.errors import CountersAway, Refusal
 from app.domain.event import EventKind
+from app.domain.openings import shortage_of
 from app.domain.outcome import Visit
 from app.domain.roster import Roster, Spent
 from app.domain.rotation import Proposal, choose, propose, why_nobody, with_room
@@ -151,7 +152,7 @@ def _told(
     if chances:
         return "claimed", None, [(code.targets[code.index[target]], chance) for target, chance in chances]
     turned = EventKind.FALLBACK if code.fallback else EventKind.FULL
-    return turned.name.lower(), why_nobody(proposal, taken, adds).value, []
+    return turned.name.lower(), shortage_of(code, why_nobody(proposal, taken, adds)).value, []
 
 
 def _chances(

@@ -43,7 +43,7 @@ def test_who_is_away_is_back_at_the_very_instant(until: datetime | None, moment:
     [
         (account(), 4, TargetState.LIVE),
         (account(), 5, TargetState.CAPPED),
-        (account(cap=0), 0, TargetState.CAPPED),
+        (account(cap=0), 0, TargetState.UNAVAILABLE),
         (account(shifts=OFF), 5, TargetState.OFF_SHIFT),
         (account(shifts=OFF, available=False), 5, TargetState.UNAVAILABLE),
     ],

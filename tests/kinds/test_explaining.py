@@ -27,7 +27,7 @@ async def test_each_target_that_would_not_be_given_has_one_reason(
     process: Process, api: httpx.AsyncClient, clock: Clock
 ) -> None:
     accounts = {
-        "capped": await adviser(api, "capped", 0),
+        "capped": await adviser(api, "capped", 1),
         "off_shift": await adviser(api, "off_shift", shifts=[NIGHT]),
         "unavailable": await adviser(api, "unavailable"),
         "paused": await adviser(api, "paused"),
@@ -37,7 +37,11 @@ async def test_each_target_that_would_not_be_given_has_one_reason(
     }
     code = await staff(api, *accounts.values())
     ids = {target["name"]: target["id"] for target in code["targets"]}
-    done(await api.put(f"/accounts/{accounts['unavailable']['id']}/availability", json={"available": False}))
+    for name in set(ids) - {"capped", "off_shift"}:
+        done(await api.put(f"/accounts/{accounts[name]['id']}/availability", json={"available": False}))
+    await meet(process, code, visitors=1)
+    for name in set(ids) - {"unavailable"}:
+        done(await api.put(f"/accounts/{accounts[name]['id']}/availability", json={"available": True}))
     done(await api.patch(f"/targets/{ids['paused']}", json={"status": "paused"}))
     done(await api.patch(f"/targets/{ids['expired']}", json={"expires_at": "2026-11-21T10:00:01Z"}))
     done(await api.patch(f"/targets/{ids['full']}", json={"member_limit": 0}))

@@ -102,3 +102,39 @@ async def test_a_menu_without_options_says_so(process: Process, api: httpx.Async
     told, page = await asked(process, (await make_code(api, kind="menu"))["slug"])
     assert told["reason"] == "empty"
     assert "还没有放入选项" in page.text
+
+
+async def test_a_cap_of_nobody_is_no_promise_for_tomorrow(process: Process, api: httpx.AsyncClient) -> None:
+    never = await adviser(api, "never", 0)
+    code = await staff(api, never)
+    told, page = await asked(process, code["slug"])
+    assert (told["reason"], told["opens_at"]) == ("unavailable", None)
+    assert "00:00" not in page.text
+    (target,) = done(await api.get(f"/codes/{code['id']}/targets"))["items"]
+    assert (target["state"], done(await api.get(f"/accounts/{never['id']}"))["state"]) == ("unavailable", "unavailable")
+    explained = done(await api.get(f"/codes/{code['id']}/explain"))
+    assert (explained["reason"], explained["summary"]) == ("unavailable", {"unavailable": 1})
+    # Not even when the absence of the account is over.
+    away = {"available": False, "until": "2026-11-26T07:30:00Z"}
+    done(await api.put(f"/accounts/{never['id']}/availability", json=away))
+    told, _ = await asked(process, code["slug"])
+    assert (told["reason"], told["opens_at"]) == ("unavailable", None)
+
+
+async def test_a_cap_of_nobody_gives_as_soon_as_it_is_lifted(process: Process, api: httpx.AsyncClient) -> None:
+    never = await adviser(api, "never", 0)
+    code = await staff(api, never)
+    await asked(process, code["slug"])
+    done(await api.patch(f"/accounts/{never['id']}", json={"daily_cap": 1}))
+    phone = process.phone()
+    assert (await phone.visit(code["slug"])).outcome == "claimed"
+    done(await api.patch(f"/accounts/{never['id']}", json={"daily_cap": 0}))
+    assert (await phone.visit(code["slug"])).outcome == "returned", "a cap is for new visitors"
+
+
+async def test_a_code_without_targets_is_explained_as_empty(process: Process, api: httpx.AsyncClient) -> None:
+    there = await staff(api, await adviser(api, "Ann"))
+    for fallback in (None, {"code_id": there["id"]}):
+        code = await make_code(api, kind="staff", fallback=fallback)
+        told = done(await api.get(f"/codes/{code['id']}/explain"))
+        assert told["reason"] == "empty"

@@ -188,7 +188,7 @@ async def test_a_state_is_what_a_scan_would_find(api: httpx.AsyncClient, clock: 
     url = f"/accounts/{account['id']}"
     assert account["state"] == "off_shift"
     clock.forward(hours=4)
-    assert done(await api.get(url))["state"] == "capped"
+    assert done(await api.get(url))["state"] == "unavailable", "a cap of 0 is not over at midnight"
     assert done(await api.patch(url, json={"daily_cap": 1}))["state"] == "live"
     assert done(await api.put(f"{url}/availability", json={"available": False}))["state"] == "unavailable"
 
