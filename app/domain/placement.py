@@ -66,7 +66,23 @@ _CARRIERS: Final[Mapping[TargetKind, AccountKind]] = MappingProxyType(
         TargetKind.WECOM_ACQUISITION: AccountKind.WECOM,
     }
 )
+# In the words of those who upload; the identifier stands beside it.
+_PLAIN: Final[Mapping[TargetKind, str]] = MappingProxyType(
+    {
+        TargetKind.WECHAT_GROUP: "WeChat group",
+        TargetKind.WECOM_GROUP: "WeCom group",
+        TargetKind.WECHAT_PERSONAL: "personal code",
+        TargetKind.WECOM_CONTACT: "WeCom contact",
+        TargetKind.WECOM_ACQUISITION: "WeCom acquisition link",
+        TargetKind.LINK: "link",
+    }
+)
 _COUNT: Final = re.compile(r"\([0-9]{1,3}\)$")
+
+
+def plainly(kind: TargetKind) -> str:
+    """Spell a kind in plain words, with its identifier behind them."""
+    return f"{_PLAIN[kind]} ({kind})"
 
 
 def check_home(kind: TargetKind, code: CodeKind, where: str, allowed: Collection[Allowance]) -> None:
@@ -83,7 +99,7 @@ def check_home(kind: TargetKind, code: CodeKind, where: str, allowed: Collection
         why = "has no member limit and would take every visitor"
     raise Refusal(
         "other_kind",
-        f"This is a {kind}, which {why}; put it in a code of kind {home}, "
+        f"This is a {plainly(kind)}, which {why}; put it in a code of kind {home}, "
         f'or repeat with allow: ["other_kind"] to have it in this code of kind {code}.',
         where,
     )
@@ -98,7 +114,7 @@ def check_carrier(kind: TargetKind, account: AccountKind, allowed: Collection[Al
         return
     raise Refusal(
         "other_kind",
-        f"An account of kind {account} has no {kind}; name an account of kind {_CARRIERS[kind]}, "
+        f"An account of kind {account} has no {plainly(kind)}; name an account of kind {_CARRIERS[kind]}, "
         'or repeat with allow: ["other_kind"].',
         "account_id",
     )

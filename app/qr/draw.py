@@ -73,7 +73,9 @@ class PrintStyle:
             raise Refusal("bad_style", "The error correction must be L, M, Q or H.", "ec")
         for where, colour in (("dark", self.dark), ("light", self.light)):
             if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
-                raise Refusal("bad_style", "A colour must look like #1a2b3c.", where)
+                raise Refusal(
+                    "bad_style", "A colour is six hex digits, such as 1a2b3c (in a URL without the #).", where
+                )
         # Many cameras read an inverted code, many do not, and a print cannot be taken back.
         if _luma(self.light) - _luma(self.dark) < _LEAST_CONTRAST:
             raise Refusal(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from app.domain.code import NO_ACCOUNT, AccountId, CodeKind, Target, WorkspaceId
 from app.domain.errors import Refusal
 from app.domain.payload import TargetKind
-from app.domain.placement import Allowance, TakenRefusal, check_carrier, qr_key, spell_qr
+from app.domain.placement import Allowance, TakenRefusal, There, check_carrier, plainly, qr_key, spell_qr
 from app.services.drafting import Prepared, no_picture, printed_name
 from app.services.editing import Edit
 from app.services.uploading import Qr, where_of
@@ -54,7 +54,7 @@ async def check_renewal(edit: Edit, record: TargetRecord, qr: Qr, allow: Collect
     """
     target = record.target
     if qr.kind is not target.kind:
-        raise Refusal("other_kind", f"This target is a {target.kind} and stays one; add a new target instead.")
+        raise Refusal("other_kind", f"This target is a {plainly(target.kind)} and stays one; add a new target instead.")
     if target.display == "original" and qr.picture is None:
         raise no_picture()
     await check_qr(edit, target, qr.payload, where_of(qr), allow)
@@ -125,15 +125,13 @@ def unknown_account() -> Refusal:
     return Refusal("unknown_account", "There is no such account in this workspace.", "account_id")
 
 
-def same_qr(kind: CodeKind, where: str | None = None) -> Refusal:
-    """Refuse a QR that is there already: it would not be fresh."""
+def same_qr(kind: CodeKind, where: str | None = None, there: There | None = None) -> Refusal:
+    """Refuse a QR that is there already, in the target `there`: it would not be fresh."""
     if kind is CodeKind.LINK:
-        return Refusal(
-            "same_qr", "This very link is there already; to have it given more often, raise its weight.", where
-        )
-    return Refusal(
-        "same_qr", "This very QR code is there already; open the group's QR page again and upload the new one.", where
-    )
+        said = "This very link is there already; to have it given more often, raise its weight."
+    else:
+        said = "This very QR code is there already; open the group's QR page again and upload the new one."
+    return TakenRefusal("same_qr", said, where, there)
 
 
 _Wanted = tuple[str, AccountId, str | None, Collection[Allowance]]
@@ -148,9 +146,13 @@ async def _taken(edit: Edit, prepared: Sequence[Prepared]) -> dict[int, Refusal]
 async def _refused(edit: Edit, wanted: Sequence[_Wanted]) -> list[Refusal | None]:
     """Find what stands in the way of each of some QRs, those before it included."""
     payloads = [one[0] for one in wanted]
+    # A row before, which is no target yet, is None.
+    in_code: dict[str, There | None]
     elsewhere: Mapping[str, list[Standing]] = {}
     if edit.code.kind is CodeKind.LINK:
-        in_code = set(await targets.payloads_there(edit.tx, edit.code.workspace_id, edit.code.id, payloads))
+        code = edit.code
+        shown = await targets.payloads_there(edit.tx, code.workspace_id, code.id, payloads)
+        in_code = {payload: There(code.id, code.name, *target) for payload, target in shown.items()}
     else:
         await standing.lock_qrs(edit.tx, edit.code.workspace_id, payloads)
         in_code, elsewhere = await _by_key(edit, payloads)
@@ -159,22 +161,22 @@ async def _refused(edit: Edit, wanted: Sequence[_Wanted]) -> list[Refusal | None
         key = payload if edit.code.kind is CodeKind.LINK else qr_key(payload)
         refusals.append(None)
         if key in in_code:
-            refusals[-1] = same_qr(edit.code.kind, where)
+            refusals[-1] = same_qr(edit.code.kind, where, in_code[key])
         elif Allowance.QR_IN_USE not in allow:
             others = [one for one in elsewhere.get(key, ()) if not _shares(account, one)]
             if others:
                 refusals[-1] = _qr_in_use(others[0], where)
-        in_code.add(key)
+        in_code.setdefault(key)
     return refusals
 
 
-async def _by_key(edit: Edit, payloads: Sequence[str]) -> tuple[set[str], Mapping[str, list[Standing]]]:
+async def _by_key(edit: Edit, payloads: Sequence[str]) -> tuple[dict[str, There | None], Mapping[str, list[Standing]]]:
     """Tell which QRs stand in the code itself, and which elsewhere."""
-    in_code: set[str] = set()
+    in_code: dict[str, There | None] = {}
     elsewhere: dict[str, list[Standing]] = {}
     for one in await standing.with_qrs(edit.tx, edit.code.workspace_id, payloads):
         if one.there.code_id == edit.code.id:
-            in_code.add(qr_key(one.payload))
+            in_code.setdefault(qr_key(one.payload), one.there)
         else:
             elsewhere.setdefault(qr_key(one.payload), []).append(one)
     return in_code, elsewhere

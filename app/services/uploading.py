@@ -20,6 +20,7 @@ from app.domain.payload import (
     link_host,
     pictured,
 )
+from app.domain.placement import plainly
 from app.domain.workspace import Workspace
 from app.qr.reader import Reader
 
@@ -59,10 +60,13 @@ class Taker:
     def check(self, source: Source) -> None:
         """Insist on what codes of this kind take.
 
-        Raises: Refusal `link_expected`, `qr_expected`.
+        Raises: Refusal `link_expected`, `qr_expected`, `needs_qr` of a payload that no link code takes as a url either.
         """
         if self.kind is CodeKind.LINK and source.url is None:
             where = "image" if source.payload is None else "payload"
+            shown = pictured(source.payload or "")
+            if shown is not None:
+                raise needs_qr(shown.kind, where)
             raise Refusal("link_expected", "A link code leads to web addresses; give a url instead.", where)
         if self.kind is not CodeKind.LINK and source.url is not None:
             raise Refusal("qr_expected", "This code shows QR codes; give an image or a payload instead.", "url")
@@ -136,14 +140,16 @@ def needs_qr(kind: TargetKind | None, where: str) -> Refusal:
             "needs_qr", "This address opens only when its QR code is scanned; give the address of a web page.", where
         )
     home = "group" if kind in GROUPS else "staff"
-    if where == "url":
+    if where in {"url", "payload"}:
         way = f"make a code of kind {home} and give the address there as the payload of a target"
     elif FACTS[kind].valid_for is None:
         way = "give it as fallback.payload, or put it behind a code and name that code as fallback.code_id"
     else:
         way = f"put it behind a code of kind {home} as a payload, and name that code as fallback.code_id"
     return Refusal(
-        "needs_qr", f"This is the address of a {kind}, which is shown as a QR, not redirected to; {way}.", where
+        "needs_qr",
+        f"This is the address of a {plainly(kind)}, which is shown as a QR, not redirected to; {way}.",
+        where,
     )
 
 

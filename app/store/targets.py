@@ -149,10 +149,14 @@ async def measure(tx: Writing, workspace: WorkspaceId, code: CodeId) -> Row:
     return Row(row[0], row[1])
 
 
-async def payloads_there(tx: Writing, workspace: WorkspaceId, code: CodeId, payloads: Sequence[str]) -> frozenset[str]:
-    """Tell which of some payloads a target of the code shows already."""
-    query = sa.select(targets.c.payload).where(*_of_code(workspace, code), targets.c.payload.in_(payloads))
-    return frozenset(row[0] for row in await tx.execute(query))
+async def payloads_there(
+    tx: Writing, workspace: WorkspaceId, code: CodeId, payloads: Sequence[str]
+) -> Mapping[str, tuple[TargetId, str]]:
+    """Find which of some payloads a target of the code shows already, with its id and name."""
+    query = sa.select(targets.c.payload, targets.c.id, targets.c.name).where(
+        *_of_code(workspace, code), targets.c.payload.in_(payloads)
+    )
+    return {row.payload: (TargetId(row.id), row.name) for row in await tx.execute(query)}
 
 
 async def find_revision(tx: Writing, record: TargetRecord) -> tuple[datetime | None, Origin | None, bool]:

@@ -231,7 +231,7 @@ class Problem(BaseModel):
 
     model_config = example(
         type="urn:huoma:problem:not_found", title="Not Found", status=404, code="not_found", where=None,
-        detail="There is no such thing in this workspace.",
+        detail="There is no such code in this workspace.",
     )  # fmt: skip
 
     type: str

@@ -182,8 +182,8 @@ def away_problem(error: CountersAway | StoreAway) -> ProblemResponse:
 def install_errors(app: FastAPI) -> None:
     """Answer every exception with a problem."""
 
-    async def refused(_request: Request, error: Refusal) -> ProblemResponse:
-        return refusal_problem(error)
+    async def refused(request: Request, error: Refusal) -> ProblemResponse:
+        return problem("not_found", _no_such(request)) if error.code == "not_found" else refusal_problem(error)
 
     async def away(_request: Request, error: CountersAway | StoreAway) -> ProblemResponse:
         return away_problem(error)
@@ -195,12 +195,10 @@ def install_errors(app: FastAPI) -> None:
         return JSONResponse(error.body, error.status, headers)
 
     async def spoken(request: Request, error: HTTPException) -> ProblemResponse:
-        code = _BY_STATUS.get(error.status_code, "malformed_body")
-        headers = {**(error.headers or {}), **(_allowed(request) if code == "method_not_allowed" else {})}
-        return problem(code, _unreadable(error.__cause__) or _HTTP_DETAIL[code], headers=headers)
+        return _spoken_problem(request, error)
 
-    async def invalid(_request: Request, error: RequestValidationError) -> ProblemResponse:
-        return _validation_problem(error)
+    async def invalid(request: Request, error: RequestValidationError) -> ProblemResponse:
+        return _validation_problem(request, error)
 
     async def unexpected(_request: Request, error: Exception) -> ProblemResponse:
         say("unexpected_error", level=logging.ERROR, error=error)
@@ -228,6 +226,15 @@ _HTTP_DETAIL: Final = {
 }
 
 
+def _spoken_problem(request: Request, error: HTTPException) -> ProblemResponse:
+    code = _BY_STATUS.get(error.status_code, "malformed_body")
+    headers = {**(error.headers or {}), **(_allowed(request) if code == "method_not_allowed" else {})}
+    said = _unreadable(error.__cause__) or _HTTP_DETAIL[code]
+    if code == "not_found" and _allowed_at(request, request.url.path.rstrip("/")):
+        said = "There is no such path: leave out the slash at its end."
+    return problem(code, said, headers=headers)
+
+
 def _unreadable(cause: BaseException | None) -> str | None:
     """Say why a body could not be read, where that is known."""
     if isinstance(cause, UnicodeDecodeError):
@@ -237,9 +244,22 @@ def _unreadable(cause: BaseException | None) -> str | None:
 
 def _allowed(request: Request) -> dict[str, str]:
     """List the methods of all routes of a path of the API; the router names those of the first alone."""
+    found = _allowed_at(request, request.url.path)
+    return {"Allow": ", ".join(sorted(found))} if found else {}
+
+
+def _allowed_at(request: Request, asked: str) -> set[str]:
     routes: Mapping[str, set[str]] = request.app.state.methods
-    found = [methods for path, methods in routes.items() if _matches(path, request.url.path)]
-    return {"Allow": ", ".join(sorted(set().union(*found)))} if found else {}
+    return set().union(*(methods for path, methods in routes.items() if _matches(path, asked)))
+
+
+def _no_such(request: Request) -> str:
+    """Name what a path asks for that is not there, or not of this workspace, which the caller cannot tell apart."""
+    asked = [name.removesuffix("_id") for name in request.path_params]
+    if "number" in asked:
+        noun = "channel" if "/channels/" in request.url.path else "option"
+        return f"There is no such {noun}, or no such code, in this workspace."
+    return f"There is no such {asked[-1] if asked else 'thing'} in this workspace."
 
 
 def _matches(path: str, asked: str) -> bool:
@@ -254,13 +274,13 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def _validation_problem(error: RequestValidationError) -> ProblemResponse:
+def _validation_problem(request: Request, error: RequestValidationError) -> ProblemResponse:
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem("malformed_body", "The body is not JSON.")
     # An id that cannot exist is one that does not exist.
     if any(one["loc"][0] == "path" for one in found):
-        return problem("not_found", "There is no such thing in this workspace.")
+        return problem("not_found", _no_such(request))
     errors = [{"where": _where(one["loc"]), "code": one["type"], "detail": _say(one)} for one in found[:_ERRORS_SHOWN]]
     first = errors[0]
     where = f"{first['where']}: " if first["where"] else ""

@@ -112,7 +112,10 @@ class QrText(BaseModel):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.payload is None) == (self.url is None):
-            raise PydanticCustomError("one_source", "Give either payload or url")
+            raise PydanticCustomError(
+                "one_source",
+                "Give either payload or url, or send a picture as multipart/form-data with the field image",
+            )
         return self
 
     def source(self) -> Source:

@@ -33,7 +33,7 @@ _REFUSALS = (
 )
 _SIZE = "Pixels of the width, 200 to 4096. A caption makes the print higher than wide."
 _BORDER = "Modules of quiet zone, 0 to 16; scanners want 4."
-_COLOUR = "#rrggbb, with or without the #."
+_COLOUR = "Six hex digits, such as 1a2b3c; in a URL without the #, which would end it."
 _CAPTION = (
     "One line of text below the code. It shrinks, breaks into two lines, and is refused when it does not fit. PNG is "
     "drawn with a font of the server (`no_font` where that lacks a letter), SVG with one of the computer that opens it."

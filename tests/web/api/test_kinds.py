@@ -91,7 +91,7 @@ async def test_many_links_are_added_at_once(api: httpx.AsyncClient) -> None:
     bad = [{"payload": payload()}, {"url": "javascript:alert(1)"}, {"url": "http://qr.example/x"}]
     problem = refused(await api.post(url, json={"targets": [*rows, *bad]}), 422, "batch_refused", "targets")
     assert [(one["where"], one["code"]) for one in problem["errors"]] == [
-        ("targets.3.payload", "link_expected"),
+        ("targets.3.payload", "needs_qr"),
         ("targets.4.url", "bad_link"),
         ("targets.5.url", "own_address"),
     ]
@@ -104,7 +104,7 @@ async def test_many_links_are_added_at_once(api: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "where"),
     [
-        ({"payload": payload()}, "link_expected", "payload"),
+        ({"payload": payload()}, "needs_qr", "payload"),
         ({"url": "javascript:alert(1)"}, "bad_link", "url"),
         ({"url": "data:text/html,x"}, "bad_link", "url"),
         ({"url": "weixin://dl/chat"}, "bad_link", "url"),
@@ -177,7 +177,7 @@ async def test_a_link_is_there_once_and_can_be_changed(api: httpx.AsyncClient) -
     refused(await api.post(url, json={"url": SHOP}), 409, "same_qr")
     qr = f"/targets/{target['id']}/qr"
     refused(await api.put(qr, json={"url": SHOP}), 409, "same_qr", "url")
-    refused(await api.put(qr, json={"payload": payload()}), 422, "link_expected", "payload")
+    refused(await api.put(qr, json={"payload": payload()}), 422, "needs_qr", "payload")
     refused(await api.put(qr, json={"url": "https://qr.example/"}), 422, "own_address", "url")
     assert done(await api.get(f"/targets/{target['id']}"))["revision"] == 1
     changed = done(await api.put(qr, json={"url": "https://shop.example/b"}))
