@@ -21,7 +21,9 @@ _RANGE: Final = re.compile(
 
 
 def read_language(accept_language: str) -> Language:
-    """Choose the language that an `Accept-Language` header likes best; Chinese when it names neither.
+    """Choose the language that an `Accept-Language` header likes best: Chinese when it names no language.
+
+    Who names languages and no Chinese is given English, also where English is none of them.
 
     Shapes: of two with the same weight, the first named wins; what cannot be read is passed over.
     """
@@ -36,6 +38,9 @@ def _read_language(header: str) -> Language:
         if liked := _RANGE.fullmatch(part):
             name, weight = liked[1].lower(), float(liked[2] or 1)
             weights[name] = max(weight, weights.get(name, 0.0))
+    liked_ones = {name for name, weight in weights.items() if name != "*" and weight > 0}
+    if liked_ones and Language.ZH.value not in liked_ones:
+        return Language.EN
     named = list(weights)
     others = weights.get("*", 0.0)
 
