@@ -25,10 +25,11 @@ PRINTS_WAITING_ALL: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """Hold a print, and the name of what it leads to, as the marketer typed it."""
+    """Hold a print, the name of what it leads to, as the marketer typed it, and one in ASCII for the same file."""
 
     data: bytes
     name: str
+    plain_name: str
 
 
 class Printer:
@@ -48,7 +49,7 @@ class Printer:
         """
         async with self._database.viewing(workspace) as connection:
             record = open_code(await codes.find(connection, workspace, code))
-        return Print(await self._draw(workspace, self.url(record), style, form), record.name)
+        return Print(await self._draw(workspace, self.url(record), style, form), record.name, record.slug)
 
     async def draw_channel(
         self, workspace: WorkspaceId, code: CodeId, number: int, style: PrintStyle, form: Format
@@ -62,9 +63,8 @@ class Printer:
             channel = await channels.find(connection, workspace, code, number)
         if channel is None:
             raise not_found()
-        return Print(
-            await self._draw(workspace, self.slug_url(channel.slug), style, form), f"{record.name} {channel.name}"
-        )
+        data = await self._draw(workspace, self.slug_url(channel.slug), style, form)
+        return Print(data, f"{record.name} {channel.name}", channel.slug)
 
     async def draw_option(
         self, workspace: WorkspaceId, menu: CodeId, number: int, style: PrintStyle, form: Format
@@ -80,7 +80,7 @@ class Printer:
         if number not in labels:
             raise not_found()
         data = await self._draw(workspace, self.option_url(record, number), style, form)
-        return Print(data, f"{record.name} {labels[number]}")
+        return Print(data, f"{record.name} {labels[number]}", f"{record.slug}-{number}")
 
     def url(self, code: CodeRecord) -> str:
         """Give the URL that is printed."""

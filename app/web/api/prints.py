@@ -201,14 +201,14 @@ def _style(
     return PrintStyle(size, border, cast("ErrorCorrection", ec), dark, light, logo, caption)
 
 
-def file_name(name: str, form: Format) -> str:
-    """Name a print for whoever saves it, as RFC 6266 has it: in UTF-8, and in ASCII for what cannot read that.
+def file_name(name: str, plain: str, form: Format) -> str:
+    """Name a print for the file it is saved as, as RFC 6266 has it: in UTF-8, and `plain` for what cannot read that.
 
-    Shapes: percent-encoded but for letters, digits and `-._~`, so that no name can end the header or leave a folder.
+    Shapes: `plain` has letters, digits, `-` and `_` only; `name` is percent-encoded but for letters, digits and
+    `-._~`, so that no name can end the header or leave a folder.
     """
     kept = "".join(" " if c in _NOT_IN_NAMES or not c.isprintable() else c for c in name)
-    whole = " ".join(kept.split()).strip(". ") or "qr"
-    plain = "".join(c for c in whole if c.isascii() and (c.isalnum() or c in "-_")) or "qr"
+    whole = " ".join(kept.split()).strip(". ") or plain
     encoded = quote(f"{whole}.{form}", safe="-._~", errors="replace")
     return f"inline; filename=\"{plain}.{form}\"; filename*=UTF-8''{encoded}"
 
@@ -220,7 +220,7 @@ def answer_print(drawn: Print, form: Format, if_none_match: str | None) -> Respo
         "ETag": tag,
         "Cache-Control": "private, max-age=86400",
         "Vary": "Authorization",
-        "Content-Disposition": file_name(drawn.name, form),
+        "Content-Disposition": file_name(drawn.name, drawn.plain_name, form),
         # A logo inside an SVG is a picture of its own.
         "Content-Security-Policy": "default-src 'none'; img-src data:; frame-ancestors 'none'",
     }

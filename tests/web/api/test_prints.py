@@ -114,17 +114,31 @@ async def test_channels_and_options_are_printed_with_a_logo(api: httpx.AsyncClie
 
 
 @pytest.mark.parametrize(
-    ("name", "plain", "encoded"),
+    ("name", "encoded"),
     [
-        ("春日 群", "qr", "%E6%98%A5%E6%97%A5%20%E7%BE%A4"),
-        ("Spring-26", "Spring-26", "Spring-26"),
-        ("../../etc/passwd", "etcpasswd", "etc%20passwd"),
-        ('a"; filename="b', "afilenameb", "a%20%3B%20filename%3D%20b"),
-        ("...", "qr", "qr"),
+        ("春日 群", "%E6%98%A5%E6%97%A5%20%E7%BE%A4"),
+        ("Spring-26", "Spring-26"),
+        ("../../etc/passwd", "etc%20passwd"),
+        ('a"; filename="b', "a%20%3B%20filename%3D%20b"),
+        ("...", None),
     ],
 )
-async def test_a_print_has_a_file_name(api: httpx.AsyncClient, name: str, plain: str, encoded: str) -> None:
+async def test_a_print_has_a_file_name(api: httpx.AsyncClient, name: str, encoded: str | None) -> None:
     code = await make_code(api, name=name)
     for form in ("png", "svg"):
         told = (await api.get(f"/codes/{code['id']}/qr.{form}")).headers["content-disposition"]
-        assert told == f"inline; filename=\"{plain}.{form}\"; filename*=UTF-8''{encoded}.{form}"
+        whole = f"{encoded or code['slug']}.{form}"
+        assert told == f"inline; filename=\"{code['slug']}.{form}\"; filename*=UTF-8''{whole}"
+
+
+async def test_prints_of_channels_and_options_have_plain_names_of_their_own(api: httpx.AsyncClient) -> None:
+    code = await make_code(api, name="春日群")
+    channel = done(await api.post(f"/codes/{code['id']}/channels", json={"name": "海报"}), 201)
+    menu = await make_code(api, name="城市", kind="menu")
+    done(await api.put(f"/codes/{menu['id']}/options", json={"options": [{"label": "上海", "code_id": code["id"]}]}))
+    for path, plain in (
+        (f"/codes/{code['id']}/channels/1/qr.png", channel["url"].rpartition("/")[2]),
+        (f"/codes/{menu['id']}/options/1/qr.png", f"{menu['slug']}-1"),
+    ):
+        told = (await api.get(path)).headers["content-disposition"]
+        assert told.startswith(f'inline; filename="{plain}.png"; ')
