@@ -183,7 +183,7 @@ class TargetChange(HoursChange):
 class Restoration(BaseModel):
     """What may be said about a target that is restored."""
 
-    model_config = example(allow=["qr_in_use"])
+    model_config = example(allow=[])
 
     account_id: Id | None = Field(
         default=UNSET, description="The account to offer from now on; null is none. The one before when left out."

@@ -161,6 +161,12 @@ def test_a_form_has_nothing_that_the_page_would_send_by_itself(document: dict[st
         assert {field for field, one in fields.items() if "default" not in one} == {"image"}
 
 
+def test_no_example_overrides_a_refusal(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        for one in schema.get("examples", ()):
+            assert not (isinstance(one, dict) and one.get("allow")), name
+
+
 def test_no_answer_has_an_example_of_a_picture(document: dict[str, Any]) -> None:
     found = 0
     for path, item in document["paths"].items():
