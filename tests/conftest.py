@@ -20,6 +20,7 @@ from app.services.draining import Drain
 from app.services.keeping_keys import insert_key
 from app.services.keeping_workspaces import create_workspace
 from app.services.recalling import Recaller
+from app.store import partitions
 from app.store.database import Database
 from app.web.api import ApiContext, build_api
 from tests.running import fill_with_migrated_database, server_folder
@@ -60,6 +61,8 @@ def servers() -> Iterator[Servers]:
 async def database(servers: Servers) -> AsyncIterator[Database]:
     await _spare_the_disk(servers.database_url)
     database = Database(servers.database_url, pool_size=20, connect_seconds=5, statement_seconds=20)
+    # As a worker has made it days before.
+    await partitions.make(database, START.date())
     yield database
     await database.close()
 
