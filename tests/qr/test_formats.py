@@ -60,11 +60,15 @@ def test_a_scan_is_read_however_it_is_packed(compression: str) -> None:
     assert understood(saved(page, "TIFF", compression=compression)).kind is TargetKind.WECHAT_GROUP
 
 
-@pytest.mark.parametrize("white", [1.0, 255.0, 65_535.0, 1_000_000.0])
-@pytest.mark.parametrize("mode", ["F", "I", "I;16"])
+@pytest.mark.parametrize(
+    ("mode", "white"),
+    [
+        *(("F", white) for white in (1.0, 255.0, 65_535.0, 1_000_000.0)),
+        *(("I", white) for white in (255.0, 65_535.0, 1_000_000.0)),
+        *(("I;16", white) for white in (255.0, 65_535.0)),
+    ],
+)
 def test_numbers_beyond_a_byte_are_read_by_the_largest_there_is(mode: str, white: float) -> None:
-    if (mode, white) in {("I", 1.0), ("I;16", 1.0), ("I;16", 1_000_000.0)}:
-        pytest.skip("no such picture")
     grey = ImageOps.expand(picture(), 40, "white").convert("L")
     # Paper and ink that are far from white and black, as scanners see them.
     values = [(0.2 + 0.75 * value / 255) * white for value in grey.tobytes()]

@@ -127,7 +127,9 @@ async def _all_full(stage: Stage) -> Ask:
 
 @situation("full", "capped")
 async def _all_capped(stage: Stage) -> Ask:
-    return Ask((await staff(stage.api, await adviser(stage.api, "Ann", 0)))["slug"])
+    slug = (await staff(stage.api, await adviser(stage.api, "Ann", 1)))["slug"]
+    await stage.process.phone().visit(slug)
+    return Ask(slug)
 
 
 @situation("full", "off_shift")
