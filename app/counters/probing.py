@@ -24,10 +24,10 @@ async def probe(redis: Redis) -> None:
     with away():
         names = await _names(redis)
         # Each is waited for, so that none is left running when another fails.
-        told = await asyncio.gather(*(PROBE.run(redis, [name], []) for name in names), return_exceptions=True)
-    for one in told:
-        if isinstance(one, BaseException):
-            raise one
+        replies = await asyncio.gather(*(PROBE.run(redis, [name], []) for name in names), return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
 
 
 async def _names(redis: Redis) -> list[str]:

@@ -126,7 +126,7 @@ def classify(payload: str) -> TargetKind:
 def person_of(payload: str) -> str | None:
     """Spell the address of a person (个人码) so that all QRs of one person are equal; None for anything else.
 
-    Shapes: without the query and the fragment, which say where the QR comes from and not to whom it leads.
+    Shapes: without the query and the fragment, which say where the QR comes from and not which person it leads to.
     """
     url = _split(payload)
     if url is None or url[0] not in {"http", "https"}:

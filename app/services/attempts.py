@@ -16,7 +16,7 @@ from app.store.snapshots import Printed
 class Way(NamedTuple):
     """Say by which slug and channel a visitor came to a code, and which codes he has entered, this one last.
 
-    Shapes: `final` when he can be sent nowhere else, since what he asks for is a picture on a page of this code;
+    Shapes: `final` when the visitor can be sent nowhere else, as the request is for a picture on a page of this code;
     `printed` is what this process remembers of the slug, None on the way from another code.
     """
 

@@ -53,7 +53,7 @@ class Eraser:
 
         A workspace of which this fails, as when a lock is in the way, is named once and tried again with the next call.
         Cost: one query when there is nobody; else each day of events is read once for all of a workspace.
-        Raises: StoreAway — PostgreSQL does not name whom to erase.
+        Raises: StoreAway — PostgreSQL does not name the visitors to erase.
         """
         done, failed = 0, set[WorkspaceId]()
         while found := await self._open_ones(failed):

@@ -71,7 +71,7 @@ async def check_renewal(edit: Edit, record: TargetRecord, qr: Qr, allow: Collect
 async def check_qr(edit: Edit, target: Target, payload: str, where: str | None, allow: Collection[Allowance]) -> None:
     """Insist that a QR stands nowhere yet, unless the caller allows it to stand in another code.
 
-    Another QR of the person whom the target shows already stands nowhere new.
+    Another QR of the person that the target already shows stands nowhere new.
     Raises: Refusal `same_qr`, `qr_in_use`.
     """
     shown = target.payload

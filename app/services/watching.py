@@ -21,7 +21,7 @@ from app.store import records
 from app.store.database import Database
 from app.telemetry import BACKLOG, LAG, UNREADABLE, say
 
-# Whoever reaches the port may ask, and often.
+# Every client that reaches the port may ask, and often.
 _KEPT: Final = timedelta(seconds=5)
 REREAD_EVERY: Final = timedelta(minutes=1)
 

@@ -58,16 +58,7 @@ class Database:
         idle_seconds: float = IDLE_SECONDS,
         watchful: bool = False,
     ) -> None:
-        connect_args = {
-            "timeout": connect_seconds,
-            "command_timeout": statement_seconds,
-            # A process that is stopped, or cut off, must not keep its locks from the others for ever.
-            "server_settings": {
-                "idle_in_transaction_session_timeout": _milliseconds(idle_seconds),
-                # What the client gives up by itself comes first.
-                "statement_timeout": _milliseconds(statement_seconds + idle_seconds),
-            },
-        }
+        connect_args = _connect_args(connect_seconds, statement_seconds, idle_seconds)
         self.engine: AsyncEngine = create_async_engine(
             url,
             # What a failed statement was given is a payload, a name or the hash of a key, and no business of a log.
@@ -226,6 +217,19 @@ async def bound_locks(tx: Writing) -> None:
     """
     bound = sa.func.set_config("lock_timeout", _milliseconds(LOCK_SECONDS), True)
     await tx.execute(sa.select(bound))
+
+
+def _connect_args(connect_seconds: float, statement_seconds: float, idle_seconds: float) -> dict[str, Any]:
+    return {
+        "timeout": connect_seconds,
+        "command_timeout": statement_seconds,
+        # A process that is stopped, or cut off, must not keep its locks from the others for ever.
+        "server_settings": {
+            "idle_in_transaction_session_timeout": _milliseconds(idle_seconds),
+            # What the client gives up by itself comes first.
+            "statement_timeout": _milliseconds(statement_seconds + idle_seconds),
+        },
+    }
 
 
 def _too_many_edits() -> Refusal:
